@@ -1,0 +1,323 @@
+//! Actions and instructions: what a flow does to the packets it takes.
+//!
+//! One list serves both, as in ovs-actions(7): `goto_table`, `meter`, `write_metadata`,
+//! `clear_actions` and `write_actions` are OpenFlow 1.1 instructions that stand last, in that
+//! order of text. The list is kept as written (`load` stays `load`, `mod_dl_src` stays
+//! `mod_dl_src`), so that it prints as it came in; what an action writes, whatever its spelling, is
+//! [`Action::field_write`].
+
+use crate::addr::MacAddr;
+use crate::field::{Field, ones};
+use crate::port::PortNo;
+use std::net::Ipv4Addr;
+
+/// Some bits of a field: `field[start..=end]`, counted from the least significant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subfield {
+    /// The field.
+    pub field: Field,
+    /// First bit.
+    pub offset: u8,
+    /// Number of bits, at least 1; `offset + bits` is at most the field's width.
+    pub bits: u8,
+}
+
+impl Subfield {
+    /// All bits of a field.
+    pub fn whole(field: Field) -> Subfield {
+        Subfield { field, offset: 0, bits: field.info().width }
+    }
+
+    /// `field[start..end]`, both inclusive as in text. None where that is no range of the field.
+    pub fn range(field: Field, start: u8, end: u8) -> Option<Subfield> {
+        (start <= end && end < field.info().width).then(|| Subfield {
+            field,
+            offset: start,
+            bits: end - start + 1,
+        })
+    }
+
+    /// The bits as a mask of the field.
+    pub fn mask(self) -> u128 {
+        ones(u32::from(self.bits)) << self.offset
+    }
+}
+
+/// A change of a field's bits: those of `mask` become those of `value`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldWrite {
+    /// The field.
+    pub field: Field,
+    /// The new bits, in place.
+    pub value: u128,
+    /// Which bits change.
+    pub mask: u128,
+}
+
+/// Where `ct()` takes its zone from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CtZone {
+    /// A number.
+    Number(u16),
+    /// 16 bits of the packet.
+    Field(Subfield),
+}
+
+/// `nat(...)` inside `ct()`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct CtNat {
+    /// Source or destination translation; None for a bare `nat`.
+    pub kind: Option<NatKind>,
+    /// First and last address.
+    pub addresses: Option<(std::net::IpAddr, std::net::IpAddr)>,
+    /// First and last port.
+    pub ports: Option<(u16, u16)>,
+    /// `persistent`.
+    pub persistent: bool,
+    /// How a port is chosen.
+    pub selection: NatSelection,
+}
+
+/// Which end `nat` translates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NatKind {
+    /// `src=`
+    Source,
+    /// `dst=`
+    Destination,
+}
+
+/// How `nat` chooses a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum NatSelection {
+    /// Left to the switch.
+    #[default]
+    Unspecified,
+    /// `hash`
+    Hash,
+    /// `random`
+    Random,
+}
+
+/// `ct(...)`: hand the packet to the connection tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ct {
+    /// `commit`
+    pub commit: bool,
+    /// `force`
+    pub force: bool,
+    /// `table=`: where the tracked copy goes on.
+    pub table: Option<u8>,
+    /// `zone=`
+    pub zone: CtZone,
+    /// `nat` or `nat(...)`
+    pub nat: Option<CtNat>,
+    /// `alg=`, by the control connection's port (21 FTP, 69 TFTP).
+    pub alg: Option<u16>,
+    /// `exec(...)`: writes to ct_mark and ct_label.
+    pub exec: Vec<Action>,
+}
+
+/// `controller(...)`: send the packet to the controllers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Controller {
+    /// Bytes sent; 65535 for all.
+    pub max_len: u16,
+    /// Why (OFPR_*: 0 no match, 1 action, 2 invalid TTL …).
+    pub reason: u8,
+    /// Which controllers.
+    pub id: u16,
+    /// Bytes handed along.
+    pub userdata: Vec<u8>,
+    /// `pause`
+    pub pause: bool,
+    /// `meter_id=`
+    pub meter: Option<u32>,
+}
+
+/// One action or instruction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// `output:PORT`, `IN_PORT`, `NORMAL`, `FLOOD`, `ALL`, `LOCAL`: by the port's number.
+    Output(PortNo),
+    /// `output(port=PORT,max_len=N)`
+    OutputTruncated {
+        /// Where to.
+        port: PortNo,
+        /// Bytes kept.
+        max_len: u32,
+    },
+    /// `output:FIELD[...]`
+    OutputReg {
+        /// The bits that hold the port number.
+        src: Subfield,
+    },
+    /// `CONTROLLER:N` or `controller(...)`
+    Controller(Controller),
+    /// `enqueue:PORT:QUEUE`
+    Enqueue {
+        /// Where to.
+        port: PortNo,
+        /// The port's queue.
+        queue: u32,
+    },
+    /// `group:N`
+    Group(u32),
+    /// `move:SRC[]->DST[]`
+    Move {
+        /// Copied from.
+        src: Subfield,
+        /// Copied to; as wide as `src`.
+        dst: Subfield,
+    },
+    /// `load:VALUE->DST[]`
+    Load {
+        /// The bits, right-aligned.
+        value: u128,
+        /// Where they go.
+        dst: Subfield,
+    },
+    /// `set_field:VALUE[/MASK]->FIELD`
+    SetField {
+        /// The field.
+        field: Field,
+        /// New bits, in place.
+        value: u128,
+        /// Which bits change.
+        mask: u128,
+    },
+    /// `mod_dl_src:MAC`
+    ModDlSrc(MacAddr),
+    /// `mod_dl_dst:MAC`
+    ModDlDst(MacAddr),
+    /// `mod_nw_src:IP`
+    ModNwSrc(Ipv4Addr),
+    /// `mod_nw_dst:IP`
+    ModNwDst(Ipv4Addr),
+    /// `mod_nw_tos:N`: the upper six bits of the ToS byte, in place (a multiple of 4).
+    ModNwTos(u8),
+    /// `mod_nw_ecn:N`
+    ModNwEcn(u8),
+    /// `mod_nw_ttl:N`
+    ModNwTtl(u8),
+    /// `mod_tp_src:PORT`, of whichever of TCP, UDP and SCTP the packet is.
+    ModTpSrc(u16),
+    /// `mod_tp_dst:PORT`
+    ModTpDst(u16),
+    /// `mod_vlan_vid:N`: adds a tag where there is none.
+    ModVlanVid(u16),
+    /// `mod_vlan_pcp:N`: adds a tag where there is none.
+    ModVlanPcp(u8),
+    /// `strip_vlan` / `pop_vlan`
+    StripVlan,
+    /// `push_vlan:TPID`
+    PushVlan(u16),
+    /// `dec_ttl` or `dec_ttl(ID,…)`: the controllers told when the TTL runs out ([0] for the bare form).
+    DecTtl(Vec<u16>),
+    /// `set_tunnel:ID` (32 bits, as OpenFlow 1.0 clients write) or `set_tunnel64:ID`.
+    SetTunnel {
+        /// The tunnel id.
+        id: u64,
+        /// Spelled `set_tunnel64`.
+        wide: bool,
+    },
+    /// `set_queue:N`
+    SetQueue(u32),
+    /// `pop_queue`
+    PopQueue,
+    /// `push:FIELD[]`
+    Push(Subfield),
+    /// `pop:FIELD[]`
+    Pop(Subfield),
+    /// `resubmit(PORT,TABLE)`: look up again, with another in_port or in another table.
+    Resubmit {
+        /// in_port for the lookup only.
+        port: Option<PortNo>,
+        /// The table; the present one where None.
+        table: Option<u8>,
+        /// `resubmit(,N,ct)`: match on the original tuple of the connection.
+        with_ct_orig: bool,
+    },
+    /// `ct(...)`
+    Ct(Box<Ct>),
+    /// `ct_clear`
+    CtClear,
+    /// `conjunction(ID,K/N)`
+    Conjunction {
+        /// The conjunction's id.
+        id: u32,
+        /// Which dimension this flow is of, from 1.
+        clause: u8,
+        /// How many there are, at least 2.
+        n_clauses: u8,
+    },
+    /// `clone(...)`: act on a copy.
+    Clone(Vec<Action>),
+    /// `note:HEX…`: does nothing.
+    Note(Vec<u8>),
+    /// `fin_timeout(...)`
+    FinTimeout {
+        /// Seconds; 0 for none.
+        idle: u16,
+        /// Seconds; 0 for none.
+        hard: u16,
+    },
+    /// `check_pkt_larger(N)->FIELD[BIT]`
+    CheckPktLarger {
+        /// Bytes of the L2 frame.
+        len: u16,
+        /// One bit.
+        dst: Subfield,
+    },
+    /// `exit`
+    Exit,
+    /// `meter:N`
+    Meter(u32),
+    /// `clear_actions`
+    ClearActions,
+    /// `write_actions(...)`
+    WriteActions(Vec<Action>),
+    /// `write_metadata:VALUE[/MASK]`
+    WriteMetadata {
+        /// New bits.
+        value: u64,
+        /// Which change.
+        mask: u64,
+    },
+    /// `goto_table:N`
+    GotoTable(u8),
+}
+
+impl Action {
+    /// The change this action makes to one field by a constant, where that is all it does.
+    ///
+    /// None for `mod_tp_*` (which field depends on the packet's protocol) and for the VLAN actions
+    /// that may add a tag.
+    pub fn field_write(&self) -> Option<FieldWrite> {
+        let whole = |field: Field, value: u128| FieldWrite { field, value, mask: field.all_ones() };
+        Some(match self {
+            Action::Load { value, dst } => {
+                FieldWrite { field: dst.field, value: (value << dst.offset) & dst.mask(), mask: dst.mask() }
+            }
+            Action::SetField { field, value, mask } => {
+                FieldWrite { field: *field, value: value & mask, mask: *mask }
+            }
+            Action::ModDlSrc(mac) => whole(Field::EthSrc, (*mac).into()),
+            Action::ModDlDst(mac) => whole(Field::EthDst, (*mac).into()),
+            Action::ModNwSrc(ip) => whole(Field::NwSrc, u32::from(*ip).into()),
+            Action::ModNwDst(ip) => whole(Field::NwDst, u32::from(*ip).into()),
+            Action::ModNwTos(tos) => {
+                FieldWrite { field: Field::NwTos, value: u128::from(tos & 0xfc), mask: 0xfc }
+            }
+            Action::ModNwEcn(ecn) => whole(Field::NwEcn, u128::from(ecn & 3)),
+            Action::ModNwTtl(ttl) => whole(Field::NwTtl, u128::from(*ttl)),
+            Action::SetTunnel { id, .. } => whole(Field::TunId, u128::from(*id)),
+            Action::WriteMetadata { value, mask } => FieldWrite {
+                field: Field::Metadata,
+                value: u128::from(value & mask),
+                mask: u128::from(*mask),
+            },
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! The packet as the tables see it: every field's bits, in one fixed layout.
+
+use crate::field::{Field, ones};
+use core::fmt;
+
+/// Number of 64-bit words in a [`Key`].
+pub const KEY_WORDS: usize = 62;
+
+/// All fields of one packet, laid out as [`crate::field::Location`] says.
+///
+/// Guarantees: `set` then `get` of a field returns the value cut to the field's width, and leaves
+/// every bit outside the field as it was. Fields that share bits (`reg0` and `xreg0`, `tcp_src` and
+/// `udp_src`) see each other's writes. Never panics.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key([u64; KEY_WORDS]);
+
+impl Key {
+    /// The value of `field`, in its lowest bits.
+    pub fn get(&self, field: Field) -> u128 {
+        let row = field.info();
+        let word = usize::from(row.location.word);
+        if row.width > 64 {
+            (u128::from(self.0[word]) << 64) | u128::from(self.0[word + 1])
+        } else {
+            u128::from(self.0[word] >> row.location.shift) & ones(field.width())
+        }
+    }
+
+    /// Set `field` to the lowest bits of `value`.
+    pub fn set(&mut self, field: Field, value: u128) {
+        let row = field.info();
+        let word = usize::from(row.location.word);
+        if row.width > 64 {
+            self.0[word] = (value >> 64) as u64;
+            self.0[word + 1] = value as u64;
+        } else {
+            let mask = (ones(field.width()) as u64) << row.location.shift;
+            let bits = ((value as u64) << row.location.shift) & mask;
+            self.0[word] = (self.0[word] & !mask) | bits;
+        }
+    }
+
+    /// Set only those bits of `field` that `mask` has.
+    pub fn set_masked(&mut self, field: Field, value: u128, mask: u128) {
+        self.set(field, (self.get(field) & !mask) | (value & mask));
+    }
+
+    /// The words, for lookups by whole words.
+    pub fn words(&self) -> &[u64; KEY_WORDS] {
+        &self.0
+    }
+
+    /// The words, for writing by whole words.
+    pub fn words_mut(&mut self) -> &mut [u64; KEY_WORDS] {
+        &mut self.0
+    }
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Key([0; KEY_WORDS])
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for field in Field::all() {
+            let value = self.get(field);
+            if value != 0 {
+                map.entry(&field.name(), &format_args!("{value:#x}"));
+            }
+        }
+        map.finish()
+    }
+}
