@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# Debian packages that Footbridge's scripts use, and `need`, which installs those that are missing.
+# Sourced by ./lab, ./test and .ci/run.
+
+# What the agent and the lab run: nft programs the host's firewall; ip, tcpdump and curl are the
+# independent witnesses that the lab shows.
+LAB_PACKAGES="nftables iproute2 tcpdump curl"
+
+# What the tests compare with, besides: Open vSwitch as an oracle, clients of other makes.
+TEST_PACKAGES="build-essential openvswitch-switch arping iputils-ping iperf3 netcat-openbsd ethtool jq procps"
+
+# need PACKAGE…: install the packages that are not installed yet, and say so.
+need() {
+    local missing=() package
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "These Debian packages are needed and missing: ${missing[*]}. As root: apt-get install ${missing[*]}" >&2
+        return 1
+    fi
+    echo "Installing Debian packages: ${missing[*]}"
+    # A service that a package brings is not to run on this machine: the tests start their own.
+    local policy=/usr/sbin/policy-rc.d made=
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1
+    fi
+    local status=0
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } \
+        >/dev/null || status=$?
+    [ -z "$made" ] || rm -f $policy
+    return $status
+}
