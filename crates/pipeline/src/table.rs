@@ -1,0 +1,538 @@
+//! Flow tables: tuple-space search by shape.
+//!
+//! A *shape* is the set of a table's flows with the same match mask. Each shape is one hash table
+//! from masked words to flows, so that a lookup costs one probe a shape; shapes stand by falling
+//! highest priority, and a lookup stops as soon as no remaining shape can beat the hit.
+//!
+//! # Contract
+//!
+//! * Of several flows that take a packet the highest priority wins; among equals, which OpenFlow
+//!   leaves undefined, the one added first.
+//! * [`Pipeline::entries`] is in Open vSwitch's dump order: by table; then shapes by falling highest
+//!   priority, the older first; then flows in the order of adding. A flow that replaces another
+//!   takes its place.
+//! * Conjunctive flows work as in ovs-fields(7), "conj_id": see [`Pipeline::lookup`].
+//!
+//! The hash tables hold slot numbers only (the masked words are those of the flow's own match), so
+//! that a million flows cost little more than the flows.
+
+use crate::refusal::{self, Refusal};
+use crate::time::Time;
+use footbridge_openflow::matching::Term;
+use footbridge_openflow::{Action, Field, Flow, Key, Match};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The number of one installed flow, never used for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u64);
+
+/// An installed flow.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its number.
+    pub id: FlowId,
+    /// The flow as the controller gave it.
+    pub flow: Arc<Flow>,
+    /// When it was added, or last replaced.
+    pub added: Time,
+    /// What passed it.
+    pub counters: FlowCounters,
+}
+
+impl Entry {
+    /// The idle and hard timeouts in seconds, 0 for none: the flow's own, or what `fin_timeout`
+    /// cut them to when a TCP FIN or RST passed.
+    pub fn timeouts(&self) -> (u16, u16) {
+        let cut = |own: u16, fin: u16| match (own, fin) {
+            (own, 0) => own,
+            (0, fin) => fin,
+            (own, fin) => own.min(fin),
+        };
+        let own = (self.flow.idle_timeout, self.flow.hard_timeout);
+        if !self.counters.closing.load(Ordering::Relaxed) {
+            return own;
+        }
+        self.flow.actions.iter().fold(own, |(i, h), action| match action {
+            Action::FinTimeout { idle, hard } => (cut(i, *idle), cut(h, *hard)),
+            _ => (i, h),
+        })
+    }
+}
+
+/// What passed a flow.
+#[derive(Debug, Default)]
+pub struct FlowCounters {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    last_used: AtomicU64,
+    pub(crate) closing: AtomicBool,
+}
+
+impl FlowCounters {
+    /// Packets that hit the flow.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    /// Their bytes, Ethernet header included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// When the last packet hit; None where none did.
+    pub fn last_used(&self) -> Option<Time> {
+        Some(Time(self.last_used.load(Ordering::Relaxed))).filter(|time| *time != Time::default())
+    }
+
+    /// Count one packet of `bytes` bytes.
+    pub fn hit(&self, bytes: u64, now: Time) {
+        self.packets.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.last_used.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    fn carried_over(&self) -> FlowCounters {
+        FlowCounters {
+            packets: self.packets().into(),
+            bytes: self.bytes().into(),
+            last_used: self.last_used.load(Ordering::Relaxed).into(),
+            closing: false.into(),
+        }
+    }
+}
+
+/// The flow tables of a bridge.
+///
+/// A value: a clone is another pipeline with the same flows; the entries that both hold share their
+/// counters.
+#[derive(Debug, Clone, Default)]
+pub struct Pipeline {
+    tables: BTreeMap<u8, Table>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    ids: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    next_number: u64,
+}
+
+/// One table's shapes, by falling highest priority, the older first.
+#[derive(Debug, Clone, Default)]
+struct Table {
+    shapes: Vec<Shape>,
+    conjunctive: usize,
+}
+
+type Mask = SmallVec<[(u8, u64); 4]>;
+
+#[derive(Debug, Clone)]
+struct Shape {
+    mask: Mask,
+    born: u64,
+    /// How many flows there are of each priority; never empty.
+    priorities: BTreeMap<u16, u32>,
+    /// Slots of the first flow of each masked key; the rest hang behind it by `Slot::next`.
+    heads: HashTable<u32>,
+}
+
+#[derive(Debug, Clone)]
+struct Slot {
+    entry: Arc<Entry>,
+    /// Order of adding.
+    position: u64,
+    /// The next flow of the same shape and masked key, by falling priority.
+    next: Option<u32>,
+    conjunctive: bool,
+}
+
+/// What a lookup found.
+#[derive(Debug, Clone)]
+pub struct Found<'a> {
+    /// The flow that takes the packet.
+    pub entry: &'a Arc<Entry>,
+    /// The conjunction that became complete, where the flow was found by its `conj_id`.
+    pub conjunction: Option<u32>,
+}
+
+impl Pipeline {
+    /// A pipeline without flows: every packet is dropped.
+    pub fn new() -> Pipeline {
+        Pipeline::default()
+    }
+
+    /// Install a flow. One of the same table, priority and match is replaced: it keeps its place
+    /// and, unless the flow says `reset_counts`, its counters; its age starts again.
+    pub fn insert(&mut self, flow: Flow, now: Time) -> Result<FlowId, Refusal> {
+        refusal::check(&flow)?;
+        let id = FlowId(self.next_number);
+        self.next_number += 1;
+        let conjunctive = is_conjunctive(&flow);
+        if let Some(slot) = self.find_strict(flow.table, flow.priority, &flow.matching) {
+            return Ok(self.replace(slot, id, flow, now));
+        }
+        let table = flow.table;
+        let entry =
+            Arc::new(Entry { id, flow: Arc::new(flow), added: now, counters: FlowCounters::default() });
+        let index = self.occupy(Slot { entry, position: id.0, next: None, conjunctive });
+        self.index_id(index, id);
+        let table = self.tables.entry(table).or_default();
+        table.conjunctive += usize::from(conjunctive);
+        table.link(index, &mut self.slots, &self.hasher);
+        Ok(id)
+    }
+
+    /// Take a flow away; its entry, where it was there.
+    pub fn remove(&mut self, id: FlowId) -> Option<Arc<Entry>> {
+        let index = self.slot_of(id)?;
+        self.unindex_id(id);
+        let slot = self.slots[index as usize].as_ref()?.clone();
+        let number = slot.entry.flow.table;
+        if let Some(table) = self.tables.get_mut(&number) {
+            table.conjunctive -= usize::from(slot.conjunctive);
+            table.unlink(index, &mut self.slots, &self.hasher);
+            if table.shapes.is_empty() {
+                self.tables.remove(&number);
+            }
+        }
+        self.slots[index as usize] = None;
+        self.free.push(index);
+        Some(slot.entry)
+    }
+
+    /// An installed flow.
+    pub fn get(&self, id: FlowId) -> Option<&Entry> {
+        self.slot_of(id).and_then(|index| self.slot(index)).map(|slot| &*slot.entry)
+    }
+
+    /// The flow of exactly this table, priority and match.
+    pub fn get_strict(&self, table: u8, priority: u16, matching: &Match) -> Option<&Entry> {
+        self.find_strict(table, priority, matching)
+            .and_then(|index| self.slot(index))
+            .map(|slot| &*slot.entry)
+    }
+
+    /// How many flows there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Every flow, in Open vSwitch's dump order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.tables.values().flat_map(move |table| self.dump(table))
+    }
+
+    /// One table's flows, in Open vSwitch's dump order.
+    pub fn table(&self, number: u8) -> impl Iterator<Item = &Entry> {
+        self.tables.get(&number).into_iter().flat_map(move |table| self.dump(table))
+    }
+
+    /// The numbers of the tables that have flows, rising.
+    pub fn tables(&self) -> impl Iterator<Item = u8> {
+        self.tables.keys().copied()
+    }
+
+    /// The flow that takes the packet in one table.
+    ///
+    /// A flow with `conjunction` actions takes no packet itself. Going down by priority, such flows
+    /// of one priority are gathered; when they complete a conjunction, its id is put in `conj_id`
+    /// and the table looked up again, in which a flow of any priority may match; when they complete
+    /// none, or no flow takes that id, the next lower flow has its turn. Of several complete ones
+    /// the lowest id comes first.
+    pub fn lookup(&self, table: u8, key: &Key) -> Option<Found<'_>> {
+        let table = self.tables.get(&table)?;
+        if table.conjunctive > 0 {
+            return self.lookup_conjunctive(table, key);
+        }
+        let hit = self.best(table, key)?;
+        Some(Found { entry: &hit.entry, conjunction: None })
+    }
+
+    fn best(&self, table: &Table, key: &Key) -> Option<&Slot> {
+        let mut best: Option<&Slot> = None;
+        for shape in &table.shapes {
+            if best.is_some_and(|b| b.entry.flow.priority > shape.highest()) {
+                break;
+            }
+            let hit = self.chain(shape, key).find(|slot| !slot.conjunctive);
+            best = match (best, hit) {
+                (Some(b), Some(h)) => Some(if h.order() < b.order() { h } else { b }),
+                (b, h) => b.or(h),
+            };
+        }
+        best
+    }
+
+    fn lookup_conjunctive(&self, table: &Table, key: &Key) -> Option<Found<'_>> {
+        let hard = self.best(table, key);
+        let floor = hard.map(|slot| slot.entry.flow.priority);
+        // A conjunctive flow beats flows of lower priority only: between equals the plain flow wins.
+        let mut soft: SmallVec<[&Slot; 16]> = table
+            .shapes
+            .iter()
+            .take_while(|shape| floor.is_none_or(|floor| shape.highest() > floor))
+            .flat_map(|shape| self.chain(shape, key))
+            .filter(|slot| slot.conjunctive && floor.is_none_or(|floor| slot.entry.flow.priority > floor))
+            .collect();
+        soft.sort_by_key(|slot| slot.order());
+        for level in soft.chunk_by(|a, b| a.entry.flow.priority == b.entry.flow.priority) {
+            for id in complete_conjunctions(level.iter().map(|slot| &*slot.entry.flow)) {
+                let mut with_id = key.clone();
+                with_id.set(Field::ConjId, id.into());
+                if let Some(slot) = self.best(table, &with_id) {
+                    // The plain flow that the packet hits without the id is no answer to it, unless
+                    // it is the best that is left anyway.
+                    return Some(Found { entry: &slot.entry, conjunction: Some(id) });
+                }
+            }
+        }
+        hard.map(|slot| Found { entry: &slot.entry, conjunction: None })
+    }
+
+    /// The flows of a shape that take the packet, by falling priority.
+    fn chain<'a>(&'a self, shape: &Shape, key: &Key) -> impl Iterator<Item = &'a Slot> + use<'a> {
+        let words = key.words();
+        let masked =
+            || shape.mask.iter().map(|(word, mask)| words.get(usize::from(*word)).map_or(0, |w| w & mask));
+        let head = shape
+            .heads
+            .find(hash_words(&self.hasher, masked()), |index| {
+                self.slot(*index).is_some_and(|s| values(&s.entry.flow.matching).eq(masked()))
+            })
+            .copied();
+        std::iter::successors(head.and_then(|index| self.slot(index)), |slot| self.slot(slot.next?))
+    }
+
+    fn dump<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Entry> {
+        table.shapes.iter().flat_map(move |shape| {
+            let mut slots: Vec<&Slot> = shape
+                .heads
+                .iter()
+                .flat_map(|head| std::iter::successors(self.slot(*head), |slot| self.slot(slot.next?)))
+                .collect();
+            slots.sort_unstable_by_key(|slot| slot.position);
+            slots.into_iter().map(|slot| &*slot.entry)
+        })
+    }
+
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(index as usize).and_then(Option::as_ref)
+    }
+
+    fn find_strict(&self, table: u8, priority: u16, matching: &Match) -> Option<u32> {
+        let table = self.tables.get(&table)?;
+        let mask = mask_of(matching);
+        let shape = table.shapes.iter().find(|shape| shape.mask == mask)?;
+        let mut index = shape.heads.find(hash_words(&self.hasher, values(matching)), |index| {
+            self.slot(*index).is_some_and(|slot| slot.entry.flow.matching == *matching)
+        });
+        while let Some(slot) = index.and_then(|i| self.slot(*i)) {
+            if slot.entry.flow.priority == priority {
+                return index.copied();
+            }
+            index = slot.next.as_ref();
+        }
+        None
+    }
+
+    fn replace(&mut self, index: u32, id: FlowId, flow: Flow, now: Time) -> FlowId {
+        let Some(old) = self.slot(index) else { return id };
+        let counters =
+            if flow.flags.reset_counts { FlowCounters::default() } else { old.entry.counters.carried_over() };
+        let (old_id, was_conjunctive, number) = (old.entry.id, old.conjunctive, flow.table);
+        let conjunctive = is_conjunctive(&flow);
+        let entry = Arc::new(Entry { id, flow: Arc::new(flow), added: now, counters });
+        self.unindex_id(old_id);
+        if let Some(slot) = &mut self.slots[index as usize] {
+            slot.entry = entry;
+            slot.conjunctive = conjunctive;
+        }
+        self.index_id(index, id);
+        if let Some(table) = self.tables.get_mut(&number) {
+            table.conjunctive = table.conjunctive + usize::from(conjunctive) - usize::from(was_conjunctive);
+        }
+        id
+    }
+
+    fn occupy(&mut self, slot: Slot) -> u32 {
+        if let Some(index) = self.free.pop() {
+            self.slots[index as usize] = Some(slot);
+            return index;
+        }
+        self.slots.push(Some(slot));
+        (self.slots.len() - 1) as u32
+    }
+
+    fn slot_of(&self, id: FlowId) -> Option<u32> {
+        let is = |index: &u32| self.slot(*index).is_some_and(|slot| slot.entry.id == id);
+        self.ids.find(self.hasher.hash_one(id), is).copied()
+    }
+
+    fn index_id(&mut self, index: u32, id: FlowId) {
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.ids.insert_unique(self.hasher.hash_one(id), index, |i| {
+            slots[*i as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.entry.id))
+        });
+    }
+
+    fn unindex_id(&mut self, id: FlowId) {
+        let slots = &self.slots;
+        let is = |i: &u32| slots[*i as usize].as_ref().is_some_and(|slot| slot.entry.id == id);
+        if let Ok(found) = self.ids.find_entry(self.hasher.hash_one(id), is) {
+            found.remove();
+        }
+    }
+}
+
+impl Slot {
+    /// Which of two flows that take a packet wins: the lesser.
+    fn order(&self) -> (std::cmp::Reverse<u16>, u64) {
+        (std::cmp::Reverse(self.entry.flow.priority), self.position)
+    }
+}
+
+impl Shape {
+    fn highest(&self) -> u16 {
+        self.priorities.last_key_value().map_or(0, |(priority, _)| *priority)
+    }
+}
+
+impl Table {
+    fn sort(&mut self) {
+        self.shapes.sort_by_key(|shape| (std::cmp::Reverse(shape.highest()), shape.born));
+    }
+
+    fn link(&mut self, index: u32, slots: &mut [Option<Slot>], hasher: &DefaultHashBuilder) {
+        let Some(slot) = slots[index as usize].clone() else { return };
+        let flow = &slot.entry.flow;
+        let mask = mask_of(&flow.matching);
+        let at = self.shapes.iter().position(|shape| shape.mask == mask).unwrap_or_else(|| {
+            let (priorities, heads) = (BTreeMap::new(), HashTable::new());
+            self.shapes.push(Shape { mask, born: slot.position, priorities, heads });
+            self.shapes.len() - 1
+        });
+        let shape = &mut self.shapes[at];
+        let before = shape.highest();
+        let fresh = shape.priorities.is_empty();
+        *shape.priorities.entry(flow.priority).or_insert(0) += 1;
+        let hash = hash_words(hasher, values(&flow.matching));
+        let same =
+            |i: &u32| slots[*i as usize].as_ref().is_some_and(|s| s.entry.flow.matching == flow.matching);
+        match shape.heads.find_mut(hash, same) {
+            None => {
+                let rehash = |i: &u32| {
+                    slots[*i as usize]
+                        .as_ref()
+                        .map_or(0, |s| hash_words(hasher, values(&s.entry.flow.matching)))
+                };
+                shape.heads.insert_unique(hash, index, rehash);
+            }
+            Some(head) => {
+                let higher = |i: u32| {
+                    slots[i as usize].as_ref().is_some_and(|s| s.entry.flow.priority > flow.priority)
+                };
+                if higher(*head) {
+                    let mut previous = *head;
+                    while let Some(next) =
+                        slots[previous as usize].as_ref().and_then(|s| s.next).filter(|n| higher(*n))
+                    {
+                        previous = next;
+                    }
+                    let after = slots[previous as usize].as_mut().and_then(|s| s.next.replace(index));
+                    set_next(slots, index, after);
+                } else {
+                    let old_head = std::mem::replace(head, index);
+                    set_next(slots, index, Some(old_head));
+                }
+            }
+        }
+        if fresh || self.shapes[at].highest() != before {
+            self.sort();
+        }
+    }
+
+    fn unlink(&mut self, index: u32, slots: &mut [Option<Slot>], hasher: &DefaultHashBuilder) {
+        let Some(slot) = slots[index as usize].clone() else { return };
+        let flow = &slot.entry.flow;
+        let mask = mask_of(&flow.matching);
+        let Some(at) = self.shapes.iter().position(|shape| shape.mask == mask) else { return };
+        let shape = &mut self.shapes[at];
+        let before = shape.highest();
+        if let Some(count) = shape.priorities.get_mut(&flow.priority) {
+            *count -= 1;
+            if *count == 0 {
+                shape.priorities.remove(&flow.priority);
+            }
+        }
+        let hash = hash_words(hasher, values(&flow.matching));
+        let same =
+            |i: &u32| slots[*i as usize].as_ref().is_some_and(|s| s.entry.flow.matching == flow.matching);
+        if let Ok(mut head) = shape.heads.find_entry(hash, same) {
+            match (*head.get() == index, slot.next) {
+                (true, Some(next)) => *head.get_mut() = next,
+                (true, None) => drop(head.remove()),
+                (false, next) => {
+                    let mut previous = *head.get();
+                    while let Some(i) =
+                        slots[previous as usize].as_ref().and_then(|s| s.next).filter(|i| *i != index)
+                    {
+                        previous = i;
+                    }
+                    set_next(slots, previous, next);
+                }
+            }
+        }
+        if shape.priorities.is_empty() {
+            self.shapes.remove(at);
+        } else if shape.highest() != before {
+            self.sort();
+        }
+    }
+}
+
+fn set_next(slots: &mut [Option<Slot>], index: u32, next: Option<u32>) {
+    if let Some(slot) = &mut slots[index as usize] {
+        slot.next = next;
+    }
+}
+
+fn is_conjunctive(flow: &Flow) -> bool {
+    flow.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }))
+}
+
+/// The ids whose every clause one of the flows has, rising.
+fn complete_conjunctions<'a>(flows: impl Iterator<Item = &'a Flow>) -> SmallVec<[u32; 2]> {
+    let mut seen: BTreeMap<(u32, u8), u64> = BTreeMap::new();
+    for flow in flows {
+        for action in &flow.actions {
+            if let Action::Conjunction { id, clause, n_clauses } = action {
+                *seen.entry((*id, *n_clauses)).or_default() |=
+                    1u64.checked_shl(u32::from(*clause) - 1).unwrap_or(0);
+            }
+        }
+    }
+    let all = |n: u8| 1u64.checked_shl(n.into()).map_or(u64::MAX, |bit| bit - 1);
+    seen.into_iter().filter(|((_, n), clauses)| *clauses == all(*n)).map(|((id, _), _)| id).collect()
+}
+
+fn mask_of(matching: &Match) -> Mask {
+    matching.terms().iter().map(|term| (term.word, term.mask)).collect()
+}
+
+fn values(matching: &Match) -> impl Iterator<Item = u64> + '_ {
+    matching.terms().iter().map(|Term { value, .. }| *value)
+}
+
+fn hash_words(hasher: &DefaultHashBuilder, words: impl Iterator<Item = u64>) -> u64 {
+    let mut state = hasher.build_hasher();
+    words.for_each(|word| state.write_u64(word));
+    state.finish()
+}

@@ -1,0 +1,71 @@
+//! What became of a packet.
+
+use crate::drop_reason::DropReason;
+use crate::packet::TunnelKey;
+use core::fmt;
+use footbridge_openflow::PortNo;
+
+/// What became of one packet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Frames to send, in the order in which the actions sent them.
+    pub outputs: Vec<Output>,
+    /// Packets for the controllers.
+    pub packet_ins: Vec<PacketIn>,
+    /// Why the packet went nowhere: set exactly where `outputs` and `packet_ins` are empty.
+    pub drop: Option<Drop>,
+    /// Every output that an action asked for and that did not happen, to be counted; of these
+    /// `drop` is the last, where there is one.
+    pub lost: Vec<Drop>,
+}
+
+/// One frame to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Where to; a port of the state's [`PortSet`](crate::PortSet).
+    pub port: PortNo,
+    /// What.
+    pub frame: Vec<u8>,
+    /// The tunnel header's fields, for a tunnel port.
+    pub tunnel: TunnelKey,
+    /// The port's queue that `set_queue` or `enqueue` chose.
+    pub queue: Option<u32>,
+}
+
+/// One packet for the controllers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketIn {
+    /// Why (OFPR_*: 0 no match, 1 action, 2 invalid TTL …).
+    pub reason: u8,
+    /// The table whose flow sent it.
+    pub table: u8,
+    /// That flow's cookie.
+    pub cookie: u64,
+    /// Which controllers.
+    pub controller: u16,
+    /// Where the packet came in.
+    pub in_port: PortNo,
+    /// The frame, cut to what the action asked for.
+    pub frame: Vec<u8>,
+    /// The frame's length before it was cut.
+    pub total_len: usize,
+    /// The packet's fields, for the metadata that goes along.
+    pub key: footbridge_openflow::Key,
+    /// Bytes from the action.
+    pub userdata: Vec<u8>,
+}
+
+/// Why a packet went nowhere, and where it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Drop {
+    /// Why.
+    pub reason: DropReason,
+    /// The table looked up last.
+    pub table: u8,
+}
+
+impl fmt::Display for Drop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (table {})", self.reason, self.table)
+    }
+}
