@@ -2,6 +2,7 @@
 
 use crate::action::Action;
 use crate::matching::Match;
+use core::time::Duration;
 
 /// A flow as a controller describes it and a dump shows it; counters and age are the bridge's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,4 +60,19 @@ impl Flow {
             flags: FlowFlags::default(),
         }
     }
+}
+
+/// What a bridge counts of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FlowStats {
+    /// How long the flow has been there.
+    pub duration: Duration,
+    /// Packets it took.
+    pub n_packets: u64,
+    /// Their bytes, from the Ethernet header, without the frame check sequence.
+    pub n_bytes: u64,
+    /// Seconds since it last took a packet; None where the bridge does not say.
+    pub idle_age: Option<u32>,
+    /// Seconds since it was last added or modified; None where the bridge does not say.
+    pub hard_age: Option<u32>,
 }

@@ -12,16 +12,18 @@
 
 pub mod action;
 pub mod addr;
+pub mod check;
 pub mod field;
 pub mod flow;
 pub mod key;
 pub mod matching;
 pub mod port;
+pub mod text;
 
 pub use action::{Action, Subfield};
 pub use addr::MacAddr;
 pub use field::Field;
-pub use flow::Flow;
+pub use flow::{Flow, FlowStats};
 pub use key::Key;
 pub use matching::Match;
 pub use port::{PortNames, PortNo};
