@@ -1,0 +1,204 @@
+//! What one node knows: itself, its peers, its pods. A pure value, from which everything that
+//! should exist follows.
+
+use crate::cluster::{Cluster, ObjectName};
+use crate::config::NodeConfig;
+use crate::identity::{self, PortAssignments};
+use crate::subnet::Subnet;
+use crate::tables::Round;
+use footbridge_openflow::{MacAddr, PortNo};
+use std::net::Ipv4Addr;
+
+/// Everything that this node's flows, routes and devices depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeState {
+    /// The agent's configuration.
+    pub config: NodeConfig,
+    /// The agent's round, in the flows' cookies.
+    pub round: Round,
+    /// This node's address on the underlay; None until the cluster knows it.
+    pub address: Option<Ipv4Addr>,
+    /// This node's pod subnet.
+    pub subnet: Subnet,
+    /// The gateway's MAC address; its address is the subnet's first.
+    pub gateway_mac: MacAddr,
+    /// The other nodes that have a pod subnet and an address, by name.
+    pub peers: Vec<Peer>,
+    /// This node's pods, by port number.
+    pub pods: Vec<LocalPod>,
+    /// Nodes that lack something and so are no peers yet, by name.
+    pub waiting: Vec<WaitingPeer>,
+}
+
+/// Another node. Its identity is all its fields: one re-created under the same name with another
+/// subnet or address is another peer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Peer {
+    /// The node's name.
+    pub name: String,
+    /// Its pod subnet, whose first address is its gateway's.
+    pub subnet: Subnet,
+    /// Its address on the underlay: where tunnels to it go.
+    pub address: Ipv4Addr,
+}
+
+/// A pod on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocalPod {
+    /// Its port's number.
+    pub port: PortNo,
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// Its host interface, which is also the port's name.
+    pub interface: String,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+/// A node that can't be reached yet, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[error("waiting for node {name}: it has no {missing} yet")]
+pub struct WaitingPeer {
+    /// The node's name.
+    pub name: String,
+    /// What it lacks.
+    pub missing: Missing,
+}
+
+/// What a node lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+pub enum Missing {
+    /// spec.podCIDR
+    #[error("pod subnet (spec.podCIDR)")]
+    Subnet,
+    /// status.addresses
+    #[error("address (status.addresses)")]
+    Address,
+    /// Both.
+    #[error("pod subnet (spec.podCIDR) and no address (status.addresses)")]
+    Both,
+}
+
+/// Why there is no state for this node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The cluster has no such node.
+    #[error("waiting for this node: the cluster has no node '{node}' (it has {known})")]
+    UnknownNode {
+        /// This node.
+        node: String,
+        /// Some of the nodes that there are.
+        known: String,
+    },
+    /// This node has no pod subnet.
+    #[error("waiting for this node: '{0}' has no pod subnet (spec.podCIDR) yet")]
+    NoSubnet(String),
+    /// Two things on this node would be called or numbered alike.
+    #[error("pod {pod}: {what} {value} is also that of {other}")]
+    Collision {
+        /// The later pod.
+        pod: ObjectName,
+        /// `interface` or `MAC address`.
+        what: &'static str,
+        /// The value both have.
+        value: String,
+        /// The other.
+        other: String,
+    },
+    /// A pod has no port number assigned; [`PortAssignments::updated`] was not asked about it.
+    #[error("pod {0} has no port number")]
+    NoPort(ObjectName),
+}
+
+impl NodeState {
+    /// This node's state in `cluster`.
+    ///
+    /// # Errors
+    /// The node is not there or has no subnet yet, or its pods' names collide.
+    pub fn derive(
+        cluster: &Cluster,
+        config: &NodeConfig,
+        ports: &PortAssignments,
+        round: Round,
+    ) -> Result<NodeState, StateError> {
+        let node = cluster.nodes.get(&config.node).ok_or_else(|| StateError::UnknownNode {
+            node: config.node.clone(),
+            known: some_names(cluster),
+        })?;
+        let subnet = node.subnet.ok_or_else(|| StateError::NoSubnet(config.node.clone()))?;
+        let gateway_mac = identity::gateway_mac(node);
+        let mut pods = Vec::new();
+        for pod in cluster.pods_on(&config.node) {
+            pods.push(LocalPod {
+                port: ports.get(pod).ok_or_else(|| StateError::NoPort(pod.name.clone()))?,
+                name: pod.name.clone(),
+                interface: identity::interface_name(pod),
+                mac: identity::pod_mac(pod),
+                address: pod.address,
+            });
+        }
+        refuse_collisions(config, gateway_mac, &pods)?;
+        pods.sort();
+        let mut peers = Vec::new();
+        let mut waiting = Vec::new();
+        for other in cluster.nodes.values().filter(|other| other.name != config.node) {
+            let missing = match (other.subnet, other.address) {
+                (Some(subnet), Some(address)) => {
+                    peers.push(Peer { name: other.name.clone(), subnet, address });
+                    continue;
+                }
+                (None, Some(_)) => Missing::Subnet,
+                (Some(_), None) => Missing::Address,
+                (None, None) => Missing::Both,
+            };
+            waiting.push(WaitingPeer { name: other.name.clone(), missing });
+        }
+        Ok(NodeState {
+            config: config.clone(),
+            round,
+            address: node.address,
+            subnet,
+            gateway_mac,
+            peers,
+            pods,
+            waiting,
+        })
+    }
+}
+
+/// The first few node names, for a message.
+fn some_names(cluster: &Cluster) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<&str> = cluster.nodes.keys().take(SHOWN).map(String::as_str).collect();
+    match (names.is_empty(), cluster.nodes.len().checked_sub(SHOWN)) {
+        (true, _) => "none".to_owned(),
+        (false, Some(more)) if more > 0 => format!("{} and {more} more", names.join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+/// The cluster's validation sees annotations only; here are the names and addresses that were
+/// derived, and the configured names.
+fn refuse_collisions(config: &NodeConfig, gateway_mac: MacAddr, pods: &[LocalPod]) -> Result<(), StateError> {
+    let mut interfaces = std::collections::BTreeMap::from([
+        (config.gateway.clone(), "the gateway".to_owned()),
+        (crate::host::gateway_peer_name(&config.gateway), "the gateway's end at the bridge".to_owned()),
+        (config.tunnel.clone(), "the tunnel port".to_owned()),
+        ("lo".to_owned(), "the loopback device".to_owned()),
+    ]);
+    let mut macs = std::collections::BTreeMap::from([(gateway_mac, "the gateway".to_owned())]);
+    for pod in pods {
+        let collision =
+            |what, value, other| StateError::Collision { pod: pod.name.clone(), what, value, other };
+        let name = format!("pod {}", pod.name);
+        if let Some(other) = interfaces.insert(pod.interface.clone(), name.clone()) {
+            return Err(collision("interface", pod.interface.clone(), other));
+        }
+        if let Some(other) = macs.insert(pod.mac, name) {
+            return Err(collision("MAC address", pod.mac.to_string(), other));
+        }
+    }
+    Ok(())
+}

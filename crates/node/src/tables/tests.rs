@@ -1,0 +1,56 @@
+//! The article's worker1, and nodes that are not the article's.
+
+use super::*;
+use crate::cluster::Cluster;
+use crate::config::NodeConfig;
+use crate::identity::PortAssignments;
+use std::collections::BTreeSet;
+
+const ARTICLE: &str = include_str!("../../../footbridge/labs/article.yaml");
+const SMALL: &str = include_str!("../../../footbridge/labs/small.yaml");
+
+fn state(text: &str, node: &str) -> NodeState {
+    let cluster = Cluster::parse("test", text).unwrap();
+    let ports = PortAssignments::default().updated(cluster.pods_on(node)).unwrap();
+    NodeState::derive(&cluster, &NodeConfig::new(node), &ports, Round::FIRST).unwrap()
+}
+
+#[test]
+fn every_table_but_conntrack_ends_in_a_default() {
+    for (text, node) in [(ARTICLE, "worker1"), (ARTICLE, "master"), (SMALL, "left"), (SMALL, "right")] {
+        let flows = flows(&state(text, node));
+        for table in TableId::ALL {
+            let default = flows.iter().any(|f| f.table == table.number() && f.priority == 0);
+            assert_eq!(default, *table != TableId::Conntrack, "table {} of {node}", table.name());
+        }
+    }
+}
+
+#[test]
+fn no_two_flows_of_a_table_match_alike() {
+    let flows = flows(&state(SMALL, "left"));
+    let unique: BTreeSet<_> = flows.iter().map(|f| (f.table, f.priority, f.matching.clone())).collect();
+    assert_eq!(unique.len(), flows.len());
+}
+
+#[test]
+fn other_prefix_lengths_than_24_are_matched_whole() {
+    let flows = flows(&state(SMALL, "left"));
+    let to_right = Match::any().with(Field::EthType, 0x0800_u16).with_masked(
+        Field::NwDst,
+        0xac14_0400_u32,
+        0xffff_fc00_u32,
+    );
+    assert!(flows.iter().any(|f| f.table == 70 && f.matching == to_right));
+}
+
+#[test]
+fn a_peer_without_subnet_or_address_has_no_flow_and_is_waited_for() {
+    let without = SMALL.replace("podCIDR: 172.20.4.0/22, podCIDRs: [172.20.4.0/22]", "");
+    let waiting = state(&without, "left");
+    assert_eq!(
+        waiting.waiting.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["waiting for node right: it has no pod subnet (spec.podCIDR) yet"]
+    );
+    assert!(!flows(&waiting).iter().any(|f| f.cookie >> 40 & 0xff == Category::Node as u64));
+}
