@@ -1,0 +1,124 @@
+//! The userspace datapath: packet sockets, UDP sockets, and the pipeline's own evaluator.
+//!
+//! One thread owns everything that a packet needs (ports, state, the pipeline in force), so nothing
+//! is locked in a packet's way, and a pipeline is replaced between two packets. [`Userspace`] is the
+//! handle: it sends the thread a command and waits for the answer.
+//!
+//! Simple and right rather than fast: whole plain frames, one system call a frame. Offloads are
+//! switched off on the devices it serves ([`crate::offload`]), on the bridge's side by itself.
+//!
+//! # Contract
+//!
+//! * Sockets are opened in the network namespace in which [`Userspace::start`] was called.
+//! * A port gets a bounded batch at a time, so a flood on one doesn't starve the others.
+//! * Sending never blocks: what a device doesn't take at once is dropped and counted.
+//! * Without traffic the thread sleeps; with a port whose device is down or absent it looks four
+//!   times a second.
+//!
+//! # Limits
+//!
+//! Packets for controllers have nobody to go to yet: they are counted as dropped.
+
+mod device;
+mod udp;
+mod worker;
+
+use crate::{Change, Datapath, Error, FlowStatistics, PortSpec, PortStatus};
+use footbridge_openflow::PortNo;
+use footbridge_pipeline::{Entry, Pipeline, State};
+use mio::Waker;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use worker::{Command, Worker};
+
+/// The datapath's handle. Dropped, it ends the thread and closes every socket.
+pub struct Userspace {
+    commands: SyncSender<Command>,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Userspace {
+    /// Start the thread, in the calling thread's network namespace, with no port and no flow.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no thread or descriptor left.
+    pub fn start() -> Result<Userspace, Error> {
+        let (commands, receiver) = sync_channel(16);
+        let (worker, waker) = Worker::new(receiver).map_err(Error::Start)?;
+        let thread = std::thread::Builder::new()
+            .name("datapath".to_owned())
+            .spawn(move || worker.run())
+            .map_err(Error::Start)?;
+        Ok(Userspace { commands, waker, thread: Some(thread) })
+    }
+
+    /// Run `ask` in the thread, between two packets.
+    fn ask<R: Send + 'static>(&self, ask: impl FnOnce(&mut Worker) -> R + Send + 'static) -> Result<R, Error> {
+        let (reply, answer) = sync_channel(1);
+        let command = Box::new(move |worker: &mut Worker| {
+            // Nobody waits for the answer where the asker is gone.
+            drop(reply.send(ask(worker)));
+        });
+        self.commands.send(Command::Run(command)).map_err(|_| Error::Stopped)?;
+        self.waker.wake().map_err(|_| Error::Stopped)?;
+        answer.recv().map_err(|_| Error::Stopped)
+    }
+
+    fn with_state<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut State) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        self.ask(|worker| ask(worker.state()))
+    }
+}
+
+impl Drop for Userspace {
+    fn drop(&mut self) {
+        // Where the thread has ended already, there is nothing to stop.
+        if self.commands.send(Command::Stop).is_ok() && self.waker.wake().is_ok() {
+            if let Some(thread) = self.thread.take() {
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+impl Datapath for Userspace {
+    fn kind(&self) -> &'static str {
+        "userspace"
+    }
+
+    fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {
+        let port = port.clone();
+        self.ask(move |worker| worker.add_port(&port))?
+    }
+
+    fn del_port(&mut self, number: PortNo) -> Result<(), Error> {
+        self.ask(move |worker| worker.del_port(number))?
+    }
+
+    fn refresh_ports(&mut self) -> Result<(), Error> {
+        self.ask(Worker::refresh_ports)
+    }
+
+    fn commit(&mut self, pipeline: &Arc<Pipeline>, _changed: &Change) -> Result<(), Error> {
+        let pipeline = Arc::clone(pipeline);
+        self.ask(move |worker| worker.set_pipeline(pipeline))
+    }
+
+    fn flow_statistics(&self, flow: &Entry) -> FlowStatistics {
+        let counters = &flow.counters;
+        FlowStatistics {
+            packets: counters.packets(),
+            bytes: counters.bytes(),
+            last_used: counters.last_used(),
+        }
+    }
+
+    fn ports(&self) -> Result<Vec<PortStatus>, Error> {
+        self.ask(|worker| worker.ports())
+    }
+}

@@ -1,0 +1,369 @@
+//! The thread: a loop over ready sockets and commands.
+
+use super::device::Device;
+use super::udp::{NoFrame, Tunnel};
+use crate::clock;
+use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
+use crate::Error;
+use footbridge_openflow::PortNo;
+use footbridge_pipeline::{DropReason, Output, Packet, Pipeline, State, TunnelKey, Unobserved, Verdict};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use nix::errno::Errno;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+/// Frames taken from one port before the next gets its turn.
+const BATCH: usize = 64;
+/// How often a device that isn't there is looked for.
+const RETRY: Duration = Duration::from_millis(250);
+/// Longer than any frame: 64 KiB, an Ethernet header, and tags.
+const LONGEST: usize = 68 << 10;
+/// The token of the waker; ports have their numbers.
+const WAKE: Token = Token(0);
+
+/// What the handle sends.
+pub(super) enum Command {
+    /// Do this between two packets.
+    Run(Box<dyn FnOnce(&mut Worker) + Send>),
+    /// End.
+    Stop,
+}
+
+/// Everything the thread owns.
+pub(super) struct Worker {
+    poll: Poll,
+    commands: Receiver<Command>,
+    pipeline: Arc<Pipeline>,
+    state: State,
+    ports: BTreeMap<PortNo, Port>,
+    buffer: Box<[u8]>,
+    last_look: Instant,
+}
+
+struct Port {
+    name: String,
+    end: End,
+    /// Frames may be waiting: epoll tells once only (it is edge-triggered), so it is kept here until
+    /// the socket says that none are.
+    ready: bool,
+    rx: Traffic,
+    tx: Traffic,
+    drops: DropCounts,
+}
+
+enum End {
+    Device(Device),
+    Tunnel(Tunnel),
+}
+
+impl Worker {
+    /// A worker without ports, and what wakes it up for a command.
+    pub(super) fn new(commands: Receiver<Command>) -> io::Result<(Worker, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let worker = Worker {
+            poll,
+            commands,
+            pipeline: Arc::default(),
+            state: State::default(),
+            ports: BTreeMap::new(),
+            buffer: vec![0; LONGEST].into_boxed_slice(),
+            last_look: Instant::now(),
+        };
+        Ok((worker, waker))
+    }
+
+    /// Serve until told to stop.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            match self.poll.poll(&mut events, self.patience()) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the datapath can't wait for packets, and ends");
+                    return;
+                }
+            }
+            for event in &events {
+                if let Ok(number) = u32::try_from(event.token().0)
+                    && let Some(port) = self.ports.get_mut(&PortNo(number))
+                {
+                    port.ready = true;
+                }
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::Run(run) => run(&mut self),
+                    Command::Stop => return,
+                }
+            }
+            if self.looks_for_devices() && self.last_look.elapsed() >= RETRY {
+                self.refresh_ports();
+            }
+            let ready: Vec<PortNo> =
+                self.ports.iter().filter(|(_, port)| port.ready).map(|(number, _)| *number).collect();
+            for number in ready {
+                self.serve(number);
+            }
+        }
+    }
+
+    /// How long to sleep when no socket says anything.
+    fn patience(&self) -> Option<Duration> {
+        if self.ports.values().any(|port| port.ready) {
+            return Some(Duration::ZERO);
+        }
+        self.looks_for_devices().then(|| RETRY.saturating_sub(self.last_look.elapsed()))
+    }
+
+    fn looks_for_devices(&self) -> bool {
+        self.ports.values().any(|port| port.link() != Link::Up)
+    }
+
+    /// Take up to a batch of frames from one port.
+    fn serve(&mut self, number: PortNo) {
+        for _ in 0..BATCH {
+            let Some(port) = self.ports.get_mut(&number) else { return };
+            match port.receive(&mut self.buffer) {
+                Received::Packet(frame, tunnel) => {
+                    port.rx.count(frame.len());
+                    self.process(Packet { in_port: number, frame, tunnel });
+                }
+                Received::Drop(reason) => port.drops.count(reason),
+                Received::Error => port.rx.errors += 1,
+                Received::Nothing => {
+                    port.ready = false;
+                    return;
+                }
+                Received::Lost => {
+                    port.ready = false;
+                    self.refresh(number);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn process(&mut self, packet: Packet) {
+        let in_port = packet.in_port;
+        let verdict = self.pipeline.process(&mut self.state, packet, clock::now(), &mut Unobserved);
+        let Verdict { outputs, packet_ins, drop, lost, .. } = verdict;
+        if let Some(port) = self.ports.get_mut(&in_port) {
+            // `drop` is the last of `lost`, where that has any.
+            let reasons = lost.iter().chain(drop.iter().filter(|_| lost.is_empty()));
+            reasons.for_each(|drop| port.drops.count(drop.reason));
+            packet_ins.iter().for_each(|_| port.drops.count(DropReason::NoController));
+        }
+        for output in outputs {
+            self.send(&output);
+        }
+    }
+
+    fn send(&mut self, output: &Output) {
+        let Some(port) = self.ports.get_mut(&output.port) else { return };
+        if let Err(Lost::Device) = port.send(output) {
+            self.refresh(output.port);
+        }
+    }
+
+    /// Have epoll watch the port's socket, if it is another one now.
+    fn refresh(&mut self, number: PortNo) {
+        if let Some(port) = self.ports.get_mut(&number) {
+            port.refresh(&self.poll, number);
+        }
+    }
+
+    pub(super) fn state(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    pub(super) fn set_pipeline(&mut self, pipeline: Arc<Pipeline>) {
+        self.pipeline = pipeline;
+    }
+
+    pub(super) fn add_port(&mut self, spec: &PortSpec) -> Result<(), Error> {
+        let number = spec.number;
+        if !number.is_ordinary() {
+            return Err(Error::PortNumber { number });
+        }
+        if let Some(taken) = self.ports.get(&number) {
+            return Err(Error::PortTaken { number, name: taken.name.clone() });
+        }
+        let end = match (Tunnel::open(&spec.attachment), &spec.attachment) {
+            (Some(tunnel), _) => End::Tunnel(tunnel?),
+            (None, Attachment::Device { ifname }) => End::Device(Device::new(ifname)),
+            (None, Attachment::Tunnel { .. }) => return Ok(()),
+        };
+        let mut port = Port {
+            name: spec.name.clone(),
+            end,
+            ready: false,
+            rx: Traffic::default(),
+            tx: Traffic::default(),
+            drops: DropCounts::default(),
+        };
+        if let End::Tunnel(tunnel) = &port.end {
+            watch(&self.poll, tunnel.socket(), number);
+            port.ready = true;
+        }
+        port.refresh(&self.poll, number);
+        self.state.ports.insert(number, spec.attachment.kind());
+        self.ports.insert(number, port);
+        Ok(())
+    }
+
+    pub(super) fn del_port(&mut self, number: PortNo) -> Result<(), Error> {
+        // Closing the socket ends the watch.
+        self.ports.remove(&number).ok_or(Error::NoSuchPort { number })?;
+        self.state.ports.remove(number);
+        Ok(())
+    }
+
+    pub(super) fn refresh_ports(&mut self) {
+        self.last_look = Instant::now();
+        for (number, port) in &mut self.ports {
+            port.refresh(&self.poll, *number);
+        }
+    }
+
+    pub(super) fn ports(&mut self) -> Vec<PortStatus> {
+        let status = |(number, port): (&PortNo, &mut Port)| {
+            port.count_overflows();
+            PortStatus {
+                number: *number,
+                link: port.link(),
+                rx: port.rx,
+                tx: port.tx,
+                drops: port.drops.clone(),
+            }
+        };
+        self.ports.iter_mut().map(status).collect()
+    }
+}
+
+/// What a port's socket gave.
+enum Received {
+    Packet(Vec<u8>, TunnelKey),
+    /// A frame that is none for the pipeline.
+    Drop(DropReason),
+    /// No frame this time; perhaps the next.
+    Error,
+    /// No more frames for now.
+    Nothing,
+    /// The device is down or gone.
+    Lost,
+}
+
+/// A frame that could not be sent has been counted.
+enum Lost {
+    Frame,
+    /// And the device is down or gone.
+    Device,
+}
+
+impl Port {
+    fn link(&self) -> Link {
+        match &self.end {
+            End::Device(device) => device.link(),
+            End::Tunnel(_) => Link::Up,
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        let errno = match &self.end {
+            End::Device(device) => match device.receive(buffer) {
+                Ok(frame) => return Received::Packet(frame, TunnelKey::default()),
+                Err(errno) => errno,
+            },
+            End::Tunnel(tunnel) => match tunnel.receive(buffer) {
+                Ok((frame, key)) => return Received::Packet(frame, key),
+                Err(NoFrame::Errno(errno)) => errno,
+                Err(NoFrame::WrongVni) => return Received::Drop(DropReason::TunnelId),
+                Err(NoFrame::Header(error)) => {
+                    tracing::trace!(port = self.name, %error, "datagram dropped");
+                    return Received::Drop(DropReason::TunnelHeader);
+                }
+            },
+        };
+        match errno {
+            Errno::EAGAIN => Received::Nothing,
+            Errno::EMSGSIZE => Received::Drop(DropReason::TooBig),
+            Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => Received::Lost,
+            errno => {
+                tracing::debug!(port = self.name, %errno, "receiving failed");
+                Received::Error
+            }
+        }
+    }
+
+    fn send(&mut self, output: &Output) -> Result<(), Lost> {
+        let result = match &self.end {
+            // Refresh, not the frame, finds out when it is back.
+            End::Device(device) if device.link() != Link::Up => {
+                self.tx.errors += 1;
+                self.drops.count(DropReason::PortDown);
+                return Err(Lost::Frame);
+            }
+            End::Device(device) => device.send(&output.frame),
+            End::Tunnel(_) if output.tunnel.dst.is_unspecified() => {
+                self.tx.errors += 1;
+                self.drops.count(DropReason::NoTunnelDst);
+                return Err(Lost::Frame);
+            }
+            End::Tunnel(tunnel) => tunnel.send(&output.frame, &output.tunnel),
+        };
+        let Err(errno) = result else {
+            self.tx.count(output.frame.len());
+            return Ok(());
+        };
+        self.tx.errors += 1;
+        let (reason, lost) = match errno {
+            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => (DropReason::Congestion, Lost::Frame),
+            Errno::EMSGSIZE => (DropReason::TooBig, Lost::Frame),
+            Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => (DropReason::PortDown, Lost::Device),
+            Errno::ENETUNREACH | Errno::EHOSTUNREACH => (DropReason::Unreachable, Lost::Frame),
+            errno => {
+                tracing::debug!(port = self.name, %errno, "sending failed");
+                (DropReason::SendError, Lost::Frame)
+            }
+        };
+        self.drops.count(reason);
+        Err(lost)
+    }
+
+    /// Look at the device again; say so where its link has changed.
+    fn refresh(&mut self, poll: &Poll, number: PortNo) {
+        let End::Device(device) = &mut self.end else { return };
+        let before = device.link();
+        if device.refresh() {
+            if let Some(socket) = device.socket() {
+                watch(poll, socket, number);
+                self.ready = true;
+            }
+        }
+        let after = device.link();
+        if before != after {
+            tracing::info!(port = self.name, number = number.0, link = after.name(), "port changed");
+        }
+    }
+
+    fn count_overflows(&mut self) {
+        if let End::Device(device) = &self.end {
+            self.rx.errors += device.take_overflows();
+        }
+    }
+}
+
+/// Have epoll report the socket under the port's number. A closed socket needs no undoing.
+fn watch(poll: &Poll, socket: &OwnedFd, number: PortNo) {
+    let token = Token(number.0 as usize);
+    if let Err(error) = poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE) {
+        tracing::error!(port = number.0, %error, "can't watch the port's socket");
+    }
+}
