@@ -76,7 +76,9 @@ impl Error {
 fn explain(errno: Errno) -> &'static str {
     match errno {
         Errno::EPERM | Errno::EACCES => "not permitted (run as root, or with CAP_NET_RAW and CAP_NET_ADMIN)",
-        Errno::EADDRINUSE => "the UDP port is in use, perhaps by a tunnel device of the kernel (see ip -d link)",
+        Errno::EADDRINUSE => {
+            "the UDP port is in use, perhaps by a tunnel device of the kernel (see ip -d link)"
+        }
         Errno::EADDRNOTAVAIL => "no device has that address",
         Errno::ENODEV | Errno::ENXIO => "there is no such device",
         other => other.desc(),

@@ -113,8 +113,7 @@ impl Device {
         let mut request =
             libc::ifreq { ifr_name: self.name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: 0 } };
         // SAFETY: `request` is an ifreq with a terminated name, alive during the call.
-        let result =
-            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
+        let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
         Errno::result(result)?;
         // SAFETY: the kernel has set the flags, and any bits are a valid integer.
         let flags = unsafe { request.ifr_ifru.ifru_flags };
@@ -139,8 +138,7 @@ impl Device {
         };
         // SAFETY: `request` is an ifreq with a terminated name, whose data points to a live
         // ethtool_value; both outlive the call. The commands in use read and write that only.
-        let result =
-            unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+        let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
         Errno::result(result).map(|_| value.data)
     }
 }

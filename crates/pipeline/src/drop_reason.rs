@@ -32,6 +32,15 @@ reasons! {
     TooManyResubmits "too_many_resubmits" "more than 4096 lookups for one packet";
     StackUnderflow "stack_underflow" "a pop from an empty stack";
     Malformed      "malformed"       "too short for an Ethernet header";
+    // The datapath's own.
+    TunnelHeader   "tunnel_header"   "no valid tunnel header on what came to the tunnel's UDP port";
+    TunnelId       "tunnel_id"       "the tunnel header has another network's identifier";
+    TooBig         "too_big"         "longer than the output device or the tunnel's path can carry";
+    Congestion     "congestion"      "the output device's queue was full";
+    PortDown       "port_down"       "the output device is down or gone";
+    Unreachable    "unreachable"     "no route leads to the tunnel's destination";
+    SendError      "send_error"      "the kernel refused the frame";
+    NoController   "no_controller"   "meant for a controller, and none is connected";
 }
 
 impl DropReason {

@@ -119,8 +119,7 @@ fn attach(ifname: &str, ifindex: u32) -> Result<OwnedFd, Errno> {
     let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
     sys::set_int_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
     sys::set_int_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
-    for (forced, plain) in
-        [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
+    for (forced, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
     {
         // Beyond the system's limit only with CAP_NET_ADMIN; up to it without.
         sys::set_int_option(&socket, libc::SOL_SOCKET, forced, BUFFER)

@@ -56,7 +56,10 @@ impl Userspace {
     }
 
     /// Run `ask` in the thread, between two packets.
-    fn ask<R: Send + 'static>(&self, ask: impl FnOnce(&mut Worker) -> R + Send + 'static) -> Result<R, Error> {
+    fn ask<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Worker) -> R + Send + 'static,
+    ) -> Result<R, Error> {
         let (reply, answer) = sync_channel(1);
         let command = Box::new(move |worker: &mut Worker| {
             // Nobody waits for the answer where the asker is gone.

@@ -80,11 +80,12 @@ impl Tunnel {
         let mut control = [0; CONTROL];
         let mut slices = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_DONTWAIT;
-        let message =
-            recvmsg::<SockaddrIn>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+        let message = recvmsg::<SockaddrIn>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
         let src = message.address.map_or(Ipv4Addr::UNSPECIFIED, |address| address.ip());
         let dst = message.cmsgs()?.find_map(|control| match control {
-            ControlMessageOwned::Ipv4PacketInfo(info) => Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes())),
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()))
+            }
             _ => None,
         });
         let length = message.bytes;
@@ -111,8 +112,7 @@ impl Tunnel {
     pub(super) fn send(&self, frame: &[u8], key: &TunnelKey) -> Result<(), Errno> {
         // 0 is what flows read where there is no option, so it needs none.
         let metadata = Some(key.metadata[0] as u32).filter(|value| *value != 0);
-        let header =
-            tunnel::encode(self.protocol, &TunnelHeader { vni: self.vni, metadata }, self.options);
+        let header = tunnel::encode(self.protocol, &TunnelHeader { vni: self.vni, metadata }, self.options);
         let slices = [IoSlice::new(&header), IoSlice::new(frame)];
         let to = SockaddrIn::from(SocketAddrV4::new(key.dst, self.udp_port));
         sendmsg(self.socket.as_raw_fd(), &slices, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)

@@ -2,9 +2,9 @@
 
 use super::device::Device;
 use super::udp::{NoFrame, Tunnel};
+use crate::Error;
 use crate::clock;
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
-use crate::Error;
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::{DropReason, Output, Packet, Pipeline, State, TunnelKey, Unobserved, Verdict};
 use mio::unix::SourceFd;
@@ -363,7 +363,9 @@ impl Port {
 /// Have epoll report the socket under the port's number. A closed socket needs no undoing.
 fn watch(poll: &Poll, socket: &OwnedFd, number: PortNo) {
     let token = Token(number.0 as usize);
-    if let Err(error) = poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE) {
+    if let Err(error) =
+        poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
+    {
         tracing::error!(port = number.0, %error, "can't watch the port's socket");
     }
 }
