@@ -55,10 +55,16 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 impl ParseError {
-    /// The same error, said to be in line `line` of `file`.
+    /// The same error, said to be in `file`.
     #[must_use]
-    pub fn in_file(mut self, file: &str, line: usize) -> ParseError {
+    pub fn in_file(mut self, file: &str) -> ParseError {
         self.file = Some(file.to_owned());
+        self
+    }
+
+    /// The same error, said to be in line `line`.
+    #[must_use]
+    pub fn at_line(mut self, line: usize) -> ParseError {
         self.line = Some(line);
         self
     }

@@ -12,6 +12,8 @@ mod error;
 mod parse_action;
 mod parse_flow;
 mod parse_match;
+mod parse_packet;
+mod parse_ports;
 mod parse_value;
 mod print_action;
 mod print_flow;
@@ -22,6 +24,8 @@ mod words;
 
 pub use error::{ParseError, Problem};
 pub use parse_flow::{ParsedLine, parse_dump, parse_flow, parse_flow_with_stats};
+pub use parse_packet::parse_packet;
+pub use parse_ports::parse_ports;
 pub use print_flow::display_actions;
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub fn parse_dump(text: &str, file_name: &str, names: &PortNames) -> Result<Vec<
             continue;
         }
         let (flow, stats) =
-            parse_flow_with_stats(content, names).map_err(|error| error.in_file(file_name, i + 1))?;
+            parse_flow_with_stats(content, names).map_err(|error| error.at_line(i + 1).in_file(file_name))?;
         flows.push(ParsedLine { line: i + 1, flow, stats });
     }
     Ok(flows)
@@ -101,7 +101,7 @@ fn flow(line: Span<'_>, names: &PortNames) -> Result<(Flow, FlowStats), Fail> {
             return Err(item.key.misspelt(expected, parse_match::suggestion(item.key.text, WORDS)));
         }
     };
-    flow.matching = matching.finish()?;
+    flow.matching = matching.finish()?.matching;
     flow.actions = parse_action::actions(actions, names)?.0;
     Ok((flow, stats))
 }

@@ -15,8 +15,18 @@ use crate::port::PortNames;
 /// protocols, and the protocol may follow them; so what each field means is settled at the end.
 pub(super) struct MatchParser<'a> {
     names: &'a PortNames,
+    exact: bool,
     matching: Match,
     later: Vec<Later<'a>>,
+    places: Vec<(Field, usize)>,
+}
+
+/// A match with the places of its fields.
+pub(super) struct ParsedMatch {
+    /// The match.
+    pub(super) matching: Match,
+    /// The fields named, each with its byte offset in the line.
+    pub(super) places: Vec<(Field, usize)>,
 }
 
 /// A field whose meaning or right to be there depends on the rest of the match.
@@ -32,7 +42,12 @@ const VLAN_WORDS: &[&str] = &["dl_vlan", "dl_vlan_pcp"];
 impl<'a> MatchParser<'a> {
     /// A match that takes everything, so far.
     pub(super) fn new(names: &'a PortNames) -> MatchParser<'a> {
-        MatchParser { names, matching: Match::any(), later: Vec::new() }
+        MatchParser { names, exact: false, matching: Match::any(), later: Vec::new(), places: Vec::new() }
+    }
+
+    /// The same, for fields that must have whole values.
+    pub(super) fn exact(names: &'a PortNames) -> MatchParser<'a> {
+        MatchParser { exact: true, ..MatchParser::new(names) }
     }
 
     /// Take one item, if it is part of a match.
@@ -77,7 +92,7 @@ impl<'a> MatchParser<'a> {
     }
 
     /// The match.
-    pub(super) fn finish(mut self) -> Result<Match, Fail> {
+    pub(super) fn finish(mut self) -> Result<ParsedMatch, Fail> {
         let later = core::mem::take(&mut self.later);
         let (first, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|l| rank(l.field) == 0);
         let (second, third): (Vec<_>, Vec<_>) = rest.into_iter().partition(|l| rank(l.field) == 1);
@@ -86,7 +101,7 @@ impl<'a> MatchParser<'a> {
                 self.constrain(&item)?;
             }
         }
-        Ok(self.matching)
+        Ok(ParsedMatch { matching: self.matching, places: self.places })
     }
 
     fn constrain(&mut self, item: &Later<'_>) -> Result<(), Fail> {
@@ -98,6 +113,10 @@ impl<'a> MatchParser<'a> {
             });
         }
         let (value, mask) = parse_value::field_value(field, item.value, self.names)?;
+        if self.exact && mask != parse_value::whole(field) {
+            return Err(item.value.unexpected(format!("a whole value of {field}, without a mask")));
+        }
+        self.places.push((field, item.key.at));
         match field {
             Field::NwTos => {
                 if value & 3 != 0 {

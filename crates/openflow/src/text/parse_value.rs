@@ -48,6 +48,14 @@ pub(super) fn field_value(field: Field, text: Span<'_>, names: &PortNames) -> Re
     Ok((value & mask, mask))
 }
 
+/// The mask of a value that leaves nothing of the field open.
+pub(super) fn whole(field: Field) -> u128 {
+    match flag_names(field).len() as u32 {
+        0 => field.all_ones(),
+        flags => ones(flags),
+    }
+}
+
 /// A number of at most `bits` bits: decimal, `0x` hexadecimal or, from a leading 0, octal.
 pub(super) fn number(text: Span<'_>, bits: u32) -> Result<u128, Fail> {
     let t = text.text;

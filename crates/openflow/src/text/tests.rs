@@ -1,4 +1,5 @@
 use super::*;
+use crate::field::Field;
 use crate::port::{PortNames, PortNo};
 
 const WORKER1: &str = include_str!("../../tests/data/worker1.flows");
@@ -35,4 +36,51 @@ fn names_file_line_and_column_of_a_mistake() {
         error.to_string(),
         "worker1.flows:2:26: expected an action, found 'outptu'; did you mean 'output'?"
     );
+}
+
+#[test]
+fn reads_a_packet_with_bare_and_quoted_port_names() {
+    let names = worker1_ports();
+    let text = "in_port=frontend-a3ba2f,tcp,dl_src=be:2c:bf:e4:ec:c5,nw_src=10.222.1.48,nw_dst=10.104.65.133,tp_dst=80";
+    let key = parse_packet(text, &names).unwrap();
+    assert_eq!(key.get(Field::InPort), 49);
+    assert_eq!(key.get(Field::EthType), 0x0800);
+    assert_eq!(key.get(Field::NwProto), 6);
+    assert_eq!(key.get(Field::TcpDst), 80);
+    assert_eq!(key.get(Field::TcpSrc), 0);
+    assert_eq!(key, parse_packet(&text.replace("frontend-a3ba2f", "\"frontend-a3ba2f\""), &names).unwrap());
+    assert_eq!(key, parse_packet(&text.replace("frontend-a3ba2f", "49"), &names).unwrap());
+}
+
+#[test]
+fn refuses_a_mask_in_a_packet() {
+    let error = parse_packet("ip,nw_src=10.0.0.0/8", &PortNames::none()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "column 11: expected a whole value of nw_src, without a mask, found '10.0.0.0/8'"
+    );
+    assert!(parse_packet("ct_state=+trk,ip", &PortNames::none()).is_err());
+    let key = parse_packet("ct_state=new|trk,ip", &PortNames::none()).unwrap();
+    assert_eq!(key.get(Field::CtState), 0x21);
+}
+
+#[test]
+fn reads_ports_from_pairs_and_from_what_ovs_prints() {
+    let pairs = "# worker1\n1 antrea-tun0\n\n2 antrea-gw0\n";
+    let show = "OFPT_FEATURES_REPLY (xid=0x2): dpid:0000cae8b5cb2d4a\nn_tables:254, n_buffers:0\n \
+                1(antrea-tun0): addr:00:00:00:00:00:00\n     config:     0\n     speed: 0 Mbps now, 0 Mbps max\n \
+                2(antrea-gw0): addr:4e:99:08:c1:53:be\n     config:     0\nOFPT_GET_CONFIG_REPLY (xid=0x4): frags=normal\n";
+    let names: PortNames = [(PortNo(1), "antrea-tun0"), (PortNo(2), "antrea-gw0")].into_iter().collect();
+    assert_eq!(parse_ports(pairs).unwrap(), names);
+    assert_eq!(parse_ports(show).unwrap(), names);
+}
+
+#[test]
+fn refuses_a_port_given_twice() {
+    let error = parse_ports("1 a\n1 b\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 2, column 1: expected each port once, found '1'");
+    let error = parse_ports("1 a\n2 a\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 2, column 3: expected each name once, found 'a'");
+    let error = parse_ports("one a\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 1, column 1: expected a port number, found 'one'");
 }
