@@ -1,0 +1,64 @@
+//! The command line: one module a subcommand, each thin.
+
+pub(crate) mod agent;
+pub(crate) mod check;
+pub(crate) mod lab;
+pub(crate) mod show;
+pub(crate) mod walk;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The pod network of a Kubernetes node: an OpenFlow bridge and the agent that programs it.
+#[derive(Debug, Parser)]
+#[command(name = "footbridge", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node's agent: bridge, flows, routes, devices
+    Agent(agent::Arguments),
+    /// Run a cluster's nodes on this machine and walk through what they do
+    Lab(lab::Arguments),
+    /// Print the bridge's flows, as ovs-ofctl does
+    Flows(show::Flows),
+    /// Print the MAC addresses that the bridge has learned
+    Fdb(show::Fdb),
+    /// Print the bridge's ports
+    Ports(show::Ports),
+    /// Print or flush the bridge's connections
+    Conntrack(show::Conntrack),
+    /// Take one packet through a bridge's flows, offline
+    Walk(walk::Arguments),
+    /// Say what this machine has and lacks
+    Check(check::Arguments),
+    /// Serve a pod's web page
+    #[command(hide = true)]
+    LabWeb(lab::WebArguments),
+}
+
+impl Cli {
+    /// Do what the user asked for.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.command {
+            Command::Agent(arguments) => arguments.run(),
+            Command::Lab(arguments) => arguments.run(),
+            Command::Flows(arguments) => arguments.run(),
+            Command::Fdb(arguments) => arguments.run(),
+            Command::Ports(arguments) => arguments.run(),
+            Command::Conntrack(arguments) => arguments.run(),
+            Command::Walk(arguments) => arguments.run(),
+            Command::Check(arguments) => arguments.run(),
+            Command::LabWeb(arguments) => arguments.run(),
+        }
+    }
+}
+
+/// Say what went wrong, as all commands do.
+pub(crate) fn fail(error: &dyn std::fmt::Display, status: u8) -> ExitCode {
+    eprintln!("footbridge: {error}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,586 @@
+//! The lab: the nodes and pods of a cluster file as network namespaces on this machine.
+//!
+//! # Contract
+//!
+//! * Everything is inside namespaces of the lab and below `/run/footbridge/LAB` and
+//!   `/var/lib/footbridge/LAB`; no device, route, sysctl or nftables table of the host changes.
+//! * The lab plays the part of everything around the agent: the underlay, the machines, the container
+//!   runtime (pods' namespaces and veth pairs) and kube-proxy. What the agent makes, it leaves to the
+//!   agent.
+//! * [`down`] takes away whatever a lab recorded, whoever made it and however that process ended.
+//!
+//! Nothing here panics on what it reads.
+
+pub(crate) mod error;
+pub(crate) mod exec;
+pub(crate) mod frames;
+pub(crate) mod kube_proxy;
+pub(crate) mod links;
+pub(crate) mod netns;
+pub(crate) mod plan;
+pub(crate) mod process;
+pub(crate) mod programs;
+pub(crate) mod record;
+pub(crate) mod status;
+pub(crate) mod steps;
+pub(crate) mod web;
+
+pub(crate) use error::LabError;
+
+use footbridge_node::cluster::Cluster;
+use netns::Namespace;
+use nix::sys::signal::Signal;
+use plan::{NodePlan, Plan, PodPlan};
+use process::Process;
+use record::{Member, MemberKind, Places, Record};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How long an agent may take from its start until it is ready.
+const READY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The cluster files that come with the program, by lab name.
+pub(crate) const FILES: &[(&str, &str)] =
+    &[("article", include_str!("../../labs/article.yaml")), ("small", include_str!("../../labs/small.yaml"))];
+
+/// A lab of this process, running.
+pub(crate) struct Lab {
+    /// Its directories.
+    pub(crate) places: Places,
+    /// What it is made of, as on disk.
+    pub(crate) record: Record,
+    /// The cluster as the lab last made it so.
+    pub(crate) cluster: Cluster,
+    /// What that means here.
+    pub(crate) plan: Plan,
+    program: PathBuf,
+    datapath: String,
+    agents: BTreeMap<String, JoinHandle<()>>,
+    ended: mpsc::UnboundedSender<Ended>,
+    endings: Option<mpsc::UnboundedReceiver<Ended>>,
+}
+
+/// What a lab is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Its name.
+    pub(crate) name: String,
+    /// The cluster file, or one of [`FILES`].
+    pub(crate) source: Source,
+    /// What the agents are told with `--datapath`.
+    pub(crate) datapath: String,
+    /// Whether this process stays and takes the lab down again.
+    pub(crate) stays: bool,
+}
+
+/// Where the cluster comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The agents watch this file itself.
+    Watched(PathBuf),
+    /// The agents watch a copy in the lab's run directory.
+    Copied(PathBuf),
+    /// A file of the program, by name; a copy as well.
+    BuiltIn(&'static str),
+}
+
+/// An agent ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    node: String,
+    status: String,
+}
+
+/// The agents that end without being told to.
+pub(crate) struct Endings(Option<mpsc::UnboundedReceiver<Ended>>);
+
+impl Endings {
+    /// The next; never, while all run.
+    pub(crate) async fn next(&mut self) -> Ended {
+        match &mut self.0 {
+            Some(receiver) => match receiver.recv().await {
+                Some(ended) => ended,
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Lab {
+    /// Claim the name and write the record; nothing else is made yet. From here on [`down`] is
+    /// needed, however the rest goes.
+    pub(crate) fn claim(options: &Options) -> Result<Lab, LabError> {
+        programs::require()?;
+        let places = Places::of(&options.name);
+        let (path, text) = match &options.source {
+            Source::BuiltIn(name) => {
+                let text = FILES.iter().find(|(n, _)| n == name).map_or("", |(_, text)| text);
+                (places.cluster_copy(), Some(text.to_owned()))
+            }
+            Source::Copied(file) => {
+                let text = fs::read_to_string(file)
+                    .map_err(|e| LabError::io(format!("read {}", file.display()), e))?;
+                (places.cluster_copy(), Some(text))
+            }
+            Source::Watched(file) => {
+                let path = fs::canonicalize(file).map_err(|e| LabError::io(format!("read {}", file.display()), e))?;
+                (path, None)
+            }
+        };
+        let cluster = match (&text, &options.source) {
+            (Some(text), Source::Copied(file)) => Cluster::parse(&file.display().to_string(), text)?,
+            (Some(text), _) => Cluster::parse("the built-in cluster file", text)?,
+            (None, _) => Cluster::load(&path)?,
+        };
+        let plan = Plan::of(&options.name, &cluster)?;
+        if places.run().exists() {
+            return Err(LabError::There { name: options.name.clone() });
+        }
+        let namespaces = plan.nodes.values().map(|n| &n.namespace).chain(plan.pods.values().map(|p| &p.namespace));
+        let underlay = plan.underlay_namespace();
+        if let Some(taken) = namespaces.chain([&underlay]).find(|n| n.exists()) {
+            return Err(LabError::NamespaceTaken(taken.name().to_owned()));
+        }
+        let program = std::env::current_exe().map_err(|e| LabError::io("find this program", e))?;
+        places.claim()?;
+        let record = Record {
+            name: options.name.clone(),
+            cluster: path.clone(),
+            underlay: underlay.name().to_owned(),
+            runner: if options.stays { Process::myself() } else { None },
+            ready: false,
+            members: BTreeMap::new(),
+        };
+        let (ended, endings) = mpsc::unbounded_channel();
+        let lab = Lab {
+            places,
+            record,
+            cluster,
+            plan,
+            program,
+            datapath: options.datapath.clone(),
+            agents: BTreeMap::new(),
+            ended,
+            endings: Some(endings),
+        };
+        let written = lab.write_first_files(text.as_deref());
+        match written {
+            Ok(()) => Ok(lab),
+            Err(error) => {
+                // The first error is the one to tell.
+                let _second = lab.places.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn write_first_files(&self, cluster: Option<&str>) -> Result<(), LabError> {
+        self.places.store(&self.record)?;
+        let failed = |e| LabError::io(format!("write below {}", self.places.run().display()), e);
+        fs::create_dir(self.places.run().join("hosts")).map_err(failed)?;
+        fs::create_dir(self.places.run().join("log")).map_err(failed)?;
+        if let Some(text) = cluster {
+            record::replace(&self.record.cluster, text.as_bytes()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Make everything, start the agents and the web servers, and return when all is ready.
+    pub(crate) async fn build(&mut self) -> Result<(), LabError> {
+        self.make_underlay().await?;
+        let plan = self.plan.clone();
+        for node in plan.nodes.values() {
+            self.make_node(node).await?;
+        }
+        for pod in plan.pods.values() {
+            self.make_pod(pod).await?;
+        }
+        self.write_hosts()?;
+        self.play_kube_proxy().await?;
+        for node in plan.nodes.keys() {
+            self.start_agent(node)?;
+        }
+        for pod in plan.pods.values() {
+            self.start_web(pod)?;
+        }
+        for node in plan.nodes.keys() {
+            self.wait_ready(node).await?;
+        }
+        for pod in plan.pods.values() {
+            self.announce(pod).await?;
+        }
+        self.record.ready = true;
+        self.places.store(&self.record)
+    }
+
+    /// Add what the cluster file now has and the lab has not, and write down the file's new text.
+    /// The file changes first, as a cluster's nodes register before their agents run.
+    pub(crate) async fn grow(&mut self, text: &str) -> Result<(), LabError> {
+        let cluster = Cluster::parse("the changed cluster file", text)?;
+        let plan = Plan::of(&self.record.name, &cluster)?;
+        let old = std::mem::replace(&mut self.plan, plan.clone());
+        self.cluster = cluster;
+        let new_nodes: Vec<&NodePlan> = plan.nodes.values().filter(|n| !old.nodes.contains_key(&n.name)).collect();
+        let new_pods: Vec<&PodPlan> = plan.pods.values().filter(|p| !old.pods.contains_key(&p.name)).collect();
+        for node in &new_nodes {
+            self.make_node(node).await?;
+        }
+        for pod in &new_pods {
+            self.make_pod(pod).await?;
+        }
+        self.write_hosts()?;
+        self.play_kube_proxy().await?;
+        for node in &new_nodes {
+            self.start_agent(&node.name)?;
+        }
+        for pod in &new_pods {
+            self.start_web(pod)?;
+        }
+        for node in &new_nodes {
+            self.wait_ready(&node.name).await?;
+        }
+        for pod in &new_pods {
+            self.announce(pod).await?;
+        }
+        Ok(())
+    }
+
+    /// Take away what the cluster file no longer has: agents, pods, namespaces, and all the node kept
+    /// on disk, as when a machine is gone.
+    pub(crate) async fn shrink(&mut self, text: &str) -> Result<(), LabError> {
+        let cluster = Cluster::parse("the changed cluster file", text)?;
+        let plan = Plan::of(&self.record.name, &cluster)?;
+        let gone: Vec<String> = self
+            .record
+            .members
+            .keys()
+            .filter(|name| !plan.nodes.contains_key(*name) && !plan.pods.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in &gone {
+            if let Some(watch) = self.agents.remove(name) {
+                watch.abort();
+            }
+        }
+        let leaving: BTreeMap<String, Member> =
+            gone.iter().filter_map(|name| Some((name.clone(), self.record.members.get(name)?.clone()))).collect();
+        let places = self.places.clone();
+        let names = leaving.clone();
+        blocking(move || {
+            remove_members(names.values());
+            for (name, member) in &names {
+                if member.kind == MemberKind::Node {
+                    remove_tree(&places.node_run(name))?;
+                    remove_tree(&places.node_state(name))?;
+                }
+                remove_tree(&places.hosts(name))?;
+            }
+            Ok(())
+        })
+        .await?;
+        for name in leaving.keys() {
+            self.record.members.remove(name);
+        }
+        self.places.store(&self.record)?;
+        self.plan = plan;
+        self.cluster = cluster;
+        self.write_hosts()?;
+        self.play_kube_proxy().await
+    }
+
+    /// Replace the cluster file that the agents watch.
+    pub(crate) fn write_cluster(&self, text: &str) -> Result<(), LabError> {
+        record::replace(&self.record.cluster, text.as_bytes())
+            .map_err(|e| LabError::io(format!("write {}", self.record.cluster.display()), e))
+    }
+
+    /// Where to hear of agents that end without being told to. The first caller has it.
+    pub(crate) fn agents_ended(&mut self) -> Endings {
+        Endings(self.endings.take())
+    }
+
+    /// A node's namespace.
+    pub(crate) fn node(&self, name: &str) -> Namespace {
+        Namespace::named(format!("fb-{}-{name}", self.record.name))
+    }
+
+    /// A command that runs inside a node or a pod, through `lab exec` as a user would; killed when
+    /// dropped.
+    pub(crate) fn command(&self, member: &str, command: &[&str]) -> Command {
+        let mut inside = Command::new(&self.program);
+        inside.args(["lab", "--name", &self.record.name, "exec", member, "--"]).args(command);
+        inside.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        inside
+    }
+
+    async fn make_underlay(&mut self) -> Result<(), LabError> {
+        let namespace = self.plan.underlay_namespace();
+        namespace.create().await?;
+        let (gateway, prefix) = (self.plan.underlay.gateway(), self.plan.underlay.prefix());
+        namespace
+            .netlink("make the underlay", move |handle| async move {
+                links::add_bridge(&handle, plan::UNDERLAY_BRIDGE, plan::UNDERLAY_MTU).await?;
+                links::add_address(&handle, plan::UNDERLAY_BRIDGE, gateway, prefix).await
+            })
+            .await
+    }
+
+    async fn make_node(&mut self, node: &NodePlan) -> Result<(), LabError> {
+        self.remember(&node.name, MemberKind::Node, &node.namespace, node.address)?;
+        node.namespace.create().await?;
+        let underlay = self.plan.underlay_namespace();
+        let there = underlay.open()?;
+        let (address, prefix, gateway) = (node.address, self.plan.underlay.prefix(), self.plan.underlay.gateway());
+        let port = node.port.clone();
+        node.namespace
+            .netlink("make the uplink", move |handle| async move {
+                links::add_veth(&handle, plan::UPLINK, None, plan::UNDERLAY_MTU, &port, there.as_fd()).await?;
+                links::add_address(&handle, plan::UPLINK, address, prefix).await?;
+                links::up(&handle, plan::UPLINK).await?;
+                links::add_default_route(&handle, gateway).await
+            })
+            .await?;
+        let port = node.port.clone();
+        underlay
+            .netlink("plug in the uplink", move |handle| async move {
+                links::enslave(&handle, &port, plan::UNDERLAY_BRIDGE).await
+            })
+            .await
+    }
+
+    async fn make_pod(&mut self, pod: &PodPlan) -> Result<(), LabError> {
+        self.remember(&pod.name, MemberKind::Pod { node: pod.node.clone() }, &pod.namespace, pod.address)?;
+        pod.namespace.create().await?;
+        let there = self.node(&pod.node).open()?;
+        let (mac, address, subnet, interface) = (pod.mac, pod.address, pod.subnet, pod.interface.clone());
+        pod.namespace
+            .netlink("make the pod's device", move |handle| async move {
+                links::add_veth(&handle, plan::POD_DEVICE, Some(mac), plan::POD_MTU, &interface, there.as_fd()).await?;
+                links::add_address(&handle, plan::POD_DEVICE, address, subnet.prefix()).await?;
+                links::up(&handle, plan::POD_DEVICE).await?;
+                links::add_default_route(&handle, subnet.gateway()).await
+            })
+            .await?;
+        pod.namespace.run("switch off offloads", || switch_off_offloads(plan::POD_DEVICE)).await
+    }
+
+    fn remember(
+        &mut self,
+        name: &str,
+        kind: MemberKind,
+        namespace: &Namespace,
+        address: std::net::Ipv4Addr,
+    ) -> Result<(), LabError> {
+        let member = Member { kind, namespace: namespace.name().to_owned(), address, process: None };
+        self.record.members.insert(name.to_owned(), member);
+        self.places.store(&self.record)
+    }
+
+    fn write_hosts(&self) -> Result<(), LabError> {
+        let write = |member: &str, text: String| {
+            let path = self.places.hosts(member);
+            fs::write(&path, text).map_err(|e| LabError::io(format!("write {}", path.display()), e))
+        };
+        for node in self.plan.nodes.keys() {
+            write(node, self.plan.node_hosts())?;
+        }
+        for pod in self.plan.pods.values() {
+            write(&pod.name, self.plan.pod_hosts(pod, &self.cluster))?;
+        }
+        Ok(())
+    }
+
+    async fn play_kube_proxy(&self) -> Result<(), LabError> {
+        let ruleset = kube_proxy::ruleset(&self.cluster);
+        let path = self.places.run().join("kube-proxy.nft");
+        fs::write(&path, ruleset).map_err(|e| LabError::io(format!("write {}", path.display()), e))?;
+        for node in self.plan.nodes.keys() {
+            let path = path.display().to_string();
+            programs::output(self.command(node, &["nft", "-f", &path])).await?;
+        }
+        Ok(())
+    }
+
+    fn start_agent(&mut self, node: &str) -> Result<(), LabError> {
+        let (run, state) = (self.places.node_run(node), self.places.node_state(node));
+        let mut command = Command::new(&self.program);
+        command
+            .arg("agent")
+            .args(["--node", node])
+            .arg("--cluster")
+            .arg(&self.record.cluster)
+            .args(["--netns", self.node(node).name()])
+            .arg("--run-dir")
+            .arg(&run)
+            .arg("--state-dir")
+            .arg(&state)
+            .args(["--datapath", &self.datapath]);
+        let child = self.start(command, node, &format!("start the agent of {node}"))?;
+        let (node, ended) = (node.to_owned(), self.ended.clone());
+        let watch = tokio::spawn(watch(child, node.clone(), ended));
+        self.agents.insert(node, watch);
+        Ok(())
+    }
+
+    fn start_web(&mut self, pod: &PodPlan) -> Result<(), LabError> {
+        if pod.ports.is_empty() {
+            return Ok(());
+        }
+        let mut command = Command::new(&self.program);
+        command.arg("lab-web").args(["--netns", pod.namespace.name()]);
+        for port in &pod.ports {
+            command.args(["--port", &port.to_string()]);
+        }
+        command.arg(web::greeting(&pod.hostname, pod.address, pod.subnet.prefix()));
+        self.start(command, &pod.name, &format!("start the web server of {}", pod.name))?;
+        Ok(())
+    }
+
+    /// Start a process of the lab that outlives this one, and record it.
+    fn start(&mut self, mut command: Command, member: &str, what: &str) -> Result<Child, LabError> {
+        let failed = |e: io::Error| LabError::io(what, e);
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.places.log(member))
+            .map_err(failed)?;
+        let errors = log.try_clone().map_err(failed)?;
+        // A group of its own: the terminal's Ctrl-C is for us, and we tell the others in good order.
+        command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let child = command.spawn().map_err(failed)?;
+        let process = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Process::with_pid);
+        if let Some(recorded) = self.record.members.get_mut(member) {
+            recorded.process = process;
+        }
+        self.places.store(&self.record)?;
+        Ok(child)
+    }
+
+    async fn wait_ready(&self, node: &str) -> Result<(), LabError> {
+        let deadline = Instant::now() + READY_PATIENCE;
+        loop {
+            let why = match status::agent(&self.places.node_run(node)).await {
+                status::Readiness::Ready => return Ok(()),
+                status::Readiness::NotYet(why) => why,
+            };
+            if Instant::now() > deadline {
+                return Err(LabError::NotReady {
+                    node: node.to_owned(),
+                    seconds: READY_PATIENCE.as_secs(),
+                    why,
+                    log: log_tail(&self.places, node),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Tell the neighbours about a pod by gratuitous ARP, now that its flows are in place.
+    async fn announce(&self, pod: &PodPlan) -> Result<(), LabError> {
+        let frame = frames::gratuitous_arp(pod.mac, pod.address);
+        pod.namespace.run("announce the pod", move || frames::send(plan::POD_DEVICE, &[frame])).await
+    }
+}
+
+/// The error that an agent's end is.
+pub(crate) fn agent_ended(places: &Places, Ended { node, status }: Ended) -> LabError {
+    let log = log_tail(places, &node);
+    LabError::AgentEnded { node, status, log }
+}
+
+/// Take the lab of that name away, however it came to be there. Blocks. `NotThere` when it isn't.
+pub(crate) fn down(name: &str) -> Result<(), LabError> {
+    let places = Places::of(name);
+    let record = match places.load() {
+        Ok(record) => record,
+        Err(LabError::NotThere { name }) => return Err(LabError::NotThere { name }),
+        // Killed between making the directory and writing the record: nothing else was made.
+        Err(LabError::Io { .. }) => return places.remove(),
+        Err(error) => return Err(error),
+    };
+    if let Some(runner) = record.runner.filter(|r| Some(*r) != Process::myself() && r.is_alive()) {
+        // It takes its lab down by itself; only what it leaves is ours to do.
+        runner.signal(Signal::SIGTERM);
+        if process::wait_until_gone(&[runner], Duration::from_secs(15)) && !places.run().exists() {
+            return Ok(());
+        }
+        process::end(&[runner]);
+    }
+    remove_members(record.members.values());
+    let underlay = Namespace::named(&record.underlay);
+    end_inside(&[underlay.clone()]);
+    underlay.delete()?;
+    places.remove()
+}
+
+/// End the members' processes and delete their namespaces.
+fn remove_members<'a>(members: impl Iterator<Item = &'a Member>) {
+    let members: Vec<&Member> = members.collect();
+    let recorded: Vec<Process> = members.iter().filter_map(|m| m.process).collect();
+    process::end(&recorded);
+    let namespaces: Vec<Namespace> = members.iter().map(|m| Namespace::named(&m.namespace)).collect();
+    end_inside(&namespaces);
+    for namespace in namespaces {
+        if let Err(error) = namespace.delete() {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// End all processes inside the namespaces: shells of `lab exec`, captures, whatever they started.
+fn end_inside(namespaces: &[Namespace]) {
+    let identities: Vec<(u64, u64)> = namespaces.iter().filter_map(|n| n.identity().ok()).collect();
+    // A process may start another while it is told to end.
+    for _ in 0..5 {
+        let inside = process::inside(&identities);
+        if inside.is_empty() {
+            return;
+        }
+        process::end(&inside);
+    }
+}
+
+async fn watch(mut child: Child, node: String, ended: mpsc::UnboundedSender<Ended>) {
+    let status = match child.wait().await {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    // Nobody listens when the lab is on its way down.
+    let _unheard = ended.send(Ended { node, status });
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LabError> + Send + 'static,
+) -> Result<T, LabError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(LabError::io("wait for a thread", io::Error::other(error))),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), LabError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(LabError::io(format!("remove {}", path.display()), e)),
+        _ => Ok(()),
+    }
+}
+
+fn log_tail(places: &Places, member: &str) -> String {
+    let text = fs::read_to_string(places.log(member)).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+fn switch_off_offloads(device: &str) -> io::Result<()> {
+    footbridge_datapath::offload::disable(device).map_err(io::Error::other)
+}
