@@ -1,0 +1,180 @@
+//! Requests and replies, as JSON.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The longest request line, in bytes.
+pub const MAX_REQUEST: usize = 64 << 10;
+
+/// What a client asks: `{"request":"flows","filter":"table=10"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Whether the bridge runs, and on what.
+    Status {},
+    /// The flows, in the order of `ovs-ofctl dump-flows`.
+    Flows {
+        /// As `ovs-ofctl dump-flows` takes it; empty for all.
+        #[serde(default)]
+        filter: String,
+        /// Print ports by number.
+        #[serde(default)]
+        no_names: bool,
+        /// Print counters and ages.
+        #[serde(default)]
+        stats: bool,
+    },
+    /// The ports, with their counters.
+    Ports {},
+    /// The MAC addresses that NORMAL learned.
+    Fdb {},
+    /// The tracked connections.
+    Conntrack {
+        /// Of this zone; all without.
+        #[serde(default)]
+        zone: Option<u16>,
+    },
+    /// Forget tracked connections.
+    FlushConntrack {
+        /// Of this zone; all without.
+        #[serde(default)]
+        zone: Option<u16>,
+    },
+}
+
+/// What the bridge answers: `{"reply":"flows","flows":[…]}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(StatusRow),
+    /// To [`Request::Flows`].
+    Flows {
+        /// One row a flow.
+        flows: Vec<FlowRow>,
+    },
+    /// To [`Request::Ports`].
+    Ports {
+        /// One row a port, by rising number.
+        ports: Vec<PortRow>,
+    },
+    /// To [`Request::Fdb`].
+    Fdb {
+        /// One row an address.
+        entries: Vec<FdbRow>,
+    },
+    /// To [`Request::Conntrack`].
+    Conntrack {
+        /// One row a connection.
+        connections: Vec<ConnectionRow>,
+    },
+    /// To [`Request::FlushConntrack`].
+    FlushConntrack {
+        /// How many connections were forgotten.
+        flushed: usize,
+    },
+    /// The request was wrong, or could not be carried out.
+    Error {
+        /// What happened, for a person.
+        message: String,
+    },
+}
+
+/// The bridge as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusRow {
+    /// Its name.
+    pub bridge: String,
+    /// `userspace` or `ebpf`.
+    pub datapath: String,
+    /// The process that runs it.
+    pub pid: u32,
+    /// Number of flows.
+    pub flows: usize,
+    /// Number of ports.
+    pub ports: usize,
+}
+
+/// One flow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// The line that `ovs-ofctl dump-flows` prints, with the options asked for.
+    pub text: String,
+    /// Its table.
+    pub table: u8,
+    /// Its priority.
+    pub priority: u16,
+    /// Its cookie, as `0x…`: JSON numbers are too small for it.
+    pub cookie: String,
+    /// Its match, in flow text.
+    #[serde(rename = "match")]
+    pub matching: String,
+    /// Its actions, in flow text.
+    pub actions: String,
+    /// Packets that it took.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Seconds since it was added or replaced.
+    pub age: f64,
+    /// Seconds since it last took a packet.
+    pub idle: f64,
+}
+
+/// One port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRow {
+    /// Its number.
+    pub number: u32,
+    /// Its OpenFlow name.
+    pub name: String,
+    /// `device`, `vxlan` or `geneve`.
+    pub kind: String,
+    /// Its device, where it has one.
+    pub device: Option<String>,
+    /// `up`, `down` or `absent`.
+    pub link: String,
+    /// Received.
+    pub rx: TrafficRow,
+    /// Sent.
+    pub tx: TrafficRow,
+    /// Packets dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// What passed a port in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficRow {
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames lost.
+    pub errors: u64,
+}
+
+/// One learned MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdbRow {
+    /// The port it was seen on.
+    pub port: u32,
+    /// That port's name.
+    pub name: Option<String>,
+    /// The VLAN; 0 for none.
+    pub vlan: u16,
+    /// The address.
+    pub mac: String,
+    /// Seconds since it was last seen.
+    pub age: u64,
+}
+
+/// One tracked connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// The zone.
+    pub zone: u16,
+    /// The line that people read.
+    pub text: String,
+    /// The mark.
+    pub mark: u32,
+}
