@@ -21,8 +21,9 @@ reasons! {
     NoSuchPort     "no_such_port"    "the output port does not exist";
     BackToInPort   "back_to_in_port" "the output port is the one the packet came in on";
     TtlExpired     "ttl_expired"     "the TTL or hop limit ran out";
+    TunnelToSelf   "tunnel_to_self"  "the output is a tunnel to the address that the packet was tunnelled to";
     NoTunnelDst    "no_tunnel_dst"   "the output is a tunnel and the packet has no tunnel destination";
-    ReservedMulticast "reserved_multicast" "NORMAL does not forward 01:80:c2:00:00:0x";
+    ReservedMulticast "reserved_multicast" "NORMAL does not forward to 01:80:c2:00:00:0x and other addresses reserved for switches";
     NormalInPort   "normal_in_port"  "NORMAL learned the destination on the port the packet came in on";
     NormalTunnel   "normal_tunnel"   "NORMAL learned the destination behind a tunnel";
     NormalNoPort   "normal_no_port"  "NORMAL or a flood found no port to send to";
@@ -30,7 +31,6 @@ reasons! {
     PartialVlan    "partial_vlan"    "the frame ends within its VLAN tag";
     TooDeep        "too_deep"        "more than 64 nested lookups in the same or lower tables";
     TooManyResubmits "too_many_resubmits" "more than 4096 lookups for one packet";
-    StackUnderflow "stack_underflow" "a pop from an empty stack";
     Malformed      "malformed"       "too short for an Ethernet header";
     // The datapath's own.
     TunnelHeader   "tunnel_header"   "no valid tunnel header on what came to the tunnel's UDP port";

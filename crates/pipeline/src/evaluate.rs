@@ -1,15 +1,46 @@
-//! The evaluator.
+//! The evaluator: what the actions do.
+//!
+//! Semantics are those of ovs-actions(7) and of Open vSwitch 3.1's `ofproto-dpif-xlate`, from which
+//! they depart in two places, both named here: later fragments alone have no ports (what Open
+//! vSwitch calls `nx-match`), and the copy below `ct(table=)` counts towards the packet's limits.
+//!
+//! # How it works
+//!
+//! A stack of [`Level`]s, each a list of actions and how far it has come. A lookup pushes the list
+//! of the flow it found; the end of a list pops it, so that a non-terminal `resubmit` returns and
+//! a last one is a jump. `clone` and `ct(table=)` push levels that put the packet back when they end. There is
+//! no recursion: a packet that loops costs memory and time within [`MAX_DEPTH`] and
+//! [`MAX_RESUBMITS`], and no stack.
 
-use crate::conntrack::Conntrack;
+mod actions;
+mod normal;
+mod output;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use actions::{belongs_in_action_set, belongs_in_ct_exec};
+
+use crate::conntrack::{Conntrack, Memo, Tracker};
 use crate::drop_reason::DropReason;
 use crate::fdb::Fdb;
-use crate::observer::Observer;
-use crate::packet::{self, Packet};
+use crate::observer::{List, Observer};
+use crate::packet::{self, Frame, Packet, TunnelKey};
 use crate::ports::PortSet;
-use crate::table::Pipeline;
+use crate::table::{Entry, Pipeline};
 use crate::time::Time;
-use crate::verdict::{Drop, Output, Verdict};
-use footbridge_openflow::Action;
+use crate::verdict::{Drop, Verdict};
+use footbridge_openflow::action::Subfield;
+use footbridge_openflow::{Action, Field, Key, PortNo};
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// How many lookups may be nested in which the table is not higher than the one before.
+pub const MAX_DEPTH: usize = 64;
+/// How many lookups one packet may cause.
+pub const MAX_RESUBMITS: usize = 4096;
+
+/// actset_output without an output in the action set (OFPP_UNSET).
+const UNSET_PORT: u128 = 0xffff_fff7;
 
 /// Everything that changes while packets pass.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +54,7 @@ pub struct State {
 }
 
 impl Pipeline {
-    /// Take one packet through the tables, from table 0 on.
+    /// Take one packet through the tables, from table 0 on. The flows that it hits count it.
     pub fn process(
         &self,
         state: &mut State,
@@ -31,29 +62,277 @@ impl Pipeline {
         now: Time,
         observer: &mut dyn Observer,
     ) -> Verdict {
-        let key = packet::parse(&packet.frame, packet.in_port, &packet.tunnel);
-        let mut verdict = Verdict::default();
-        let mut reason = DropReason::NoFlow;
-        observer.lookup(0, &key);
-        if let Some(found) = self.lookup(0, &key) {
-            found.entry.counters.hit(packet.frame.len() as u64, now);
-            observer.matched(0, found.entry, &key);
-            reason = DropReason::FlowDrop;
-            for action in &found.entry.flow.actions {
-                if let Action::Output(port) = action
-                    && state.ports.kind(*port).is_some()
-                {
-                    observer.output(*port, &key);
-                    let (frame, tunnel) = (packet.frame.clone(), packet.tunnel);
-                    verdict.outputs.push(Output { port: *port, frame, tunnel, queue: None });
-                }
+        let State { fdb, conntrack, ports } = state;
+        let frame = Frame::new(packet.frame);
+        let mut key = frame.key().clone();
+        key.set(Field::InPortOxm, packet.in_port.0.into());
+        packet.tunnel.write(&mut key);
+        self.run(frame, key, Surroundings { fdb, ports, tracker: conntrack, now, observer })
+    }
+
+    /// Take a packet that is given by its fields through the tables: registers, metadata and
+    /// ct_* fields start as `key` says. `tracker` answers for `ct()`: the state's own, or a script.
+    pub fn process_key(
+        &self,
+        fdb: &mut Fdb,
+        ports: &PortSet,
+        tracker: &mut dyn Tracker,
+        key: &Key,
+        now: Time,
+        observer: &mut dyn Observer,
+    ) -> Verdict {
+        let frame = Frame::new(packet::compose(key));
+        let mut start = key.clone();
+        for field in Field::all().filter(|field| packet::is_packet_field(*field)) {
+            start.set(field, frame.key().get(field));
+        }
+        self.run(frame, start, Surroundings { fdb, ports, tracker, now, observer })
+    }
+
+    fn run(&self, frame: Frame, mut key: Key, around: Surroundings<'_>) -> Verdict {
+        if frame.bytes().len() < 14 {
+            let drop = Drop { reason: DropReason::Malformed, table: 0 };
+            around.observer.dropped(drop);
+            return Verdict { drop: Some(drop), ..Verdict::default() };
+        }
+        key.set(Field::ActsetOutput, UNSET_PORT);
+        let tunnel = TunnelKey::of(&key);
+        let mut run = Run {
+            pipeline: self,
+            around,
+            bytes: frame.bytes().len() as u64,
+            arrived_at: (tunnel.dst, tunnel.dst6),
+            packet: Live { frame, key, stack: Vec::new(), action_set: Vec::new(), queue: None, memo: None },
+            levels: Vec::new(),
+            table: 0,
+            depth: 0,
+            resubmits: 0,
+            exit: false,
+            ended: None,
+            verdict: Verdict::default(),
+        };
+        run.push(Level::bare(List::ActionSet, Cow::Borrowed(&[]), 0, None));
+        run.enter_table(0, None, false);
+        run.carry_out();
+        run.conclude()
+    }
+}
+
+/// What the evaluator works with and does not own.
+struct Surroundings<'a> {
+    fdb: &'a mut Fdb,
+    ports: &'a PortSet,
+    tracker: &'a mut dyn Tracker,
+    now: Time,
+    observer: &'a mut dyn Observer,
+}
+
+/// The packet as it is now, and all that a clone copies.
+#[derive(Clone)]
+struct Live {
+    frame: Frame,
+    key: Key,
+    /// What `push` put aside: values and their widths.
+    stack: Vec<u128>,
+    action_set: Vec<Action>,
+    queue: Option<u32>,
+    memo: Option<Memo>,
+}
+
+/// A list of actions under way.
+struct Level<'p> {
+    list: List,
+    actions: Cow<'p, [Action]>,
+    next: usize,
+    /// The table and flow it is of.
+    table: u8,
+    entry: Option<&'p Entry>,
+    /// Whether it counts towards [`MAX_DEPTH`].
+    deepens: bool,
+    /// Carry out the action set when it ends, and then put this packet back.
+    restore: Option<Box<Live>>,
+    /// Whether it began a packet's way: the packet, a clone, or a tracked copy.
+    outermost: bool,
+    /// Whether `exit` goes on when it has ended.
+    exits: bool,
+}
+
+impl<'p> Level<'p> {
+    fn bare(list: List, actions: Cow<'p, [Action]>, table: u8, entry: Option<&'p Entry>) -> Level<'p> {
+        Level {
+            list,
+            actions,
+            next: 0,
+            table,
+            entry,
+            deepens: false,
+            restore: None,
+            outermost: false,
+            exits: false,
+        }
+    }
+}
+
+struct Run<'p, 'a> {
+    pipeline: &'p Pipeline,
+    around: Surroundings<'a>,
+    /// The length that counters count.
+    bytes: u64,
+    /// The tunnel destination that the packet came in with.
+    arrived_at: (Ipv4Addr, Ipv6Addr),
+    packet: Live,
+    levels: Vec<Level<'p>>,
+    /// The table looked up last.
+    table: u8,
+    depth: usize,
+    resubmits: usize,
+    exit: bool,
+    /// How the packet ended so far, and whether it is the last of `verdict.lost`.
+    ended: Option<(Drop, bool)>,
+    verdict: Verdict,
+}
+
+impl<'p> Run<'p, '_> {
+    fn push(&mut self, mut level: Level<'p>) {
+        level.outermost = level.restore.is_some() || self.levels.is_empty();
+        self.depth += usize::from(level.deepens);
+        self.levels.push(level);
+    }
+
+    /// Look the packet up in a table and begin with the actions of the flow found.
+    fn enter_table(&mut self, table: u8, in_port: Option<PortNo>, with_ct_orig: bool) {
+        let from = self.levels.last().map_or(0, |level| level.table);
+        if self.depth >= MAX_DEPTH {
+            return self.abort(DropReason::TooDeep);
+        }
+        if self.resubmits >= MAX_RESUBMITS {
+            return self.abort(DropReason::TooManyResubmits);
+        }
+        let Some(found) = self.look_up(table, in_port, with_ct_orig) else { return };
+        self.resubmits += 1;
+        let deepens = self.resubmits > 1 && table <= from;
+        found.counters.hit(self.bytes, self.around.now);
+        let actions = Cow::Borrowed(&found.flow.actions[..]);
+        self.around.observer.enter(List::Flow(table));
+        self.push(Level { deepens, ..Level::bare(List::Flow(table), actions, table, Some(found)) });
+    }
+
+    fn look_up(&mut self, table: u8, in_port: Option<PortNo>, with_ct_orig: bool) -> Option<&'p Entry> {
+        let key = &mut self.packet.key;
+        let before = in_port.map(|port| {
+            let before = key.get(Field::InPortOxm);
+            key.set(Field::InPortOxm, port.0.into());
+            before
+        });
+        let swapped = with_ct_orig.then(|| actions::with_original_tuple(key));
+        let looked_up = swapped.as_ref().unwrap_or(key);
+        self.around.observer.lookup(table, looked_up);
+        let found = self.pipeline.lookup(table, looked_up);
+        match &found {
+            Some(found) => {
+                self.around.observer.matched(table, found.entry, found.conjunction, looked_up);
             }
-        } else {
-            observer.missed(0, &key);
+            None => self.around.observer.missed(table, looked_up),
         }
-        if verdict.outputs.is_empty() {
-            verdict.drop = Some(Drop { reason, table: 0 });
+        if let Some(before) = before {
+            key.set(Field::InPortOxm, before);
         }
-        verdict
+        self.table = table;
+        let reason = if found.is_some() { DropReason::FlowDrop } else { DropReason::NoFlow };
+        self.ended = Some((Drop { reason, table }, false));
+        found.map(|found| &**found.entry)
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(level) = self.levels.last_mut() {
+            let action = match &level.actions {
+                _ if self.exit => None,
+                Cow::Borrowed(actions) => actions.get(level.next).map(Cow::Borrowed),
+                Cow::Owned(actions) => actions.get(level.next).cloned().map(Cow::Owned),
+            };
+            level.next += 1;
+            match action {
+                Some(action) => self.act(action),
+                None => self.end_list(),
+            }
+        }
+    }
+
+    /// A list has ended: go back to the one that started it, after the action set if it began a
+    /// packet's way.
+    fn end_list(&mut self) {
+        if let Some(level) = self.levels.last_mut()
+            && level.outermost
+        {
+            level.next = level.actions.len();
+            let set = actions::in_set_order(std::mem::take(&mut self.packet.action_set));
+            if !set.is_empty() {
+                // Actions of the set are carried out after exit too, which then goes on ending lists.
+                let (table, entry) = (level.table, level.entry);
+                let exits = std::mem::take(&mut self.exit);
+                self.around.observer.enter(List::ActionSet);
+                self.push(Level { exits, ..Level::bare(List::ActionSet, Cow::Owned(set), table, entry) });
+                return;
+            }
+        }
+        let Some(level) = self.levels.pop() else { return };
+        self.depth -= usize::from(level.deepens);
+        if !self.levels.is_empty() {
+            self.around.observer.leave(level.list);
+        }
+        self.exit |= level.exits;
+        if level.list == List::Tracked {
+            self.exit = false;
+        }
+        if let Some(packet) = level.restore {
+            self.packet = *packet;
+        }
+    }
+
+    /// Give the packet up, with all that it sent so far.
+    fn abort(&mut self, reason: DropReason) {
+        self.verdict = Verdict::default();
+        self.levels.clear();
+        self.lose(reason);
+    }
+
+    /// Note that the packet, or a copy, went nowhere.
+    fn lose(&mut self, reason: DropReason) {
+        let drop = Drop { reason, table: self.table };
+        self.ended = Some((drop, true));
+        self.verdict.lost.push(drop);
+        self.around.observer.dropped(drop);
+    }
+
+    fn conclude(mut self) -> Verdict {
+        // Word of an expired TTL is about a packet that went nowhere.
+        let told = self.verdict.packet_ins.iter().any(|told| told.reason != actions::REASON_INVALID_TTL);
+        if self.verdict.outputs.is_empty() && !told {
+            let no_flow = Drop { reason: DropReason::NoFlow, table: self.table };
+            let (drop, lost) = self.ended.unwrap_or((no_flow, false));
+            if lost {
+                self.verdict.lost.pop();
+            } else {
+                self.around.observer.dropped(drop);
+            }
+            self.verdict.drop = Some(drop);
+        }
+        self.verdict
+    }
+
+    fn in_port(&self) -> PortNo {
+        port_number(self.packet.key.get(Field::InPortOxm)).unwrap_or(PortNo::NONE)
+    }
+
+    fn subfield(&self, subfield: Subfield) -> u128 {
+        (self.packet.key.get(subfield.field) & subfield.mask()) >> subfield.offset
+    }
+}
+
+/// A port number from a field: OpenFlow 1.0's 16-bit reserved numbers stand for today's.
+fn port_number(value: u128) -> Option<PortNo> {
+    match u32::try_from(value).ok()? {
+        reserved @ 0xfff8..=0xffff => Some(PortNo(reserved | 0xffff_0000)),
+        number => Some(PortNo(number)),
     }
 }

@@ -1,4 +1,23 @@
-//! Packets: frames with where they came from.
+//! Packets: frames with where they came from, read into keys and written back.
+//!
+//! # Contract
+//!
+//! * [`parse()`] reads a frame as Open vSwitch's `flow_extract` does: a layer that is absent,
+//!   truncated or lies about its length reads as zeros, and so do the layers above it.
+//! * [`Frame`] writes back only what changed, and keeps checksums by difference (RFC 1624), so that
+//!   a wrong checksum stays wrong by as much.
+//! * Nothing here panics, whatever the bytes.
+
+mod checksum;
+mod compose;
+mod frame;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use compose::compose;
+pub use frame::Frame;
+pub(crate) use parse::{Fragment, Network, Transport};
 
 use footbridge_openflow::{Field, Key, PortNo};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -102,15 +121,15 @@ impl TunnelKey {
 }
 
 /// The fields of a frame, as the tables see them.
-pub fn parse(frame: &[u8], in_port: PortNo, tunnel: &TunnelKey) -> Key {
-    let mut key = Key::default();
+pub fn parse(bytes: &[u8], in_port: PortNo, tunnel: &TunnelKey) -> Key {
+    let mut key = parse::parse(bytes).0;
     key.set(Field::InPortOxm, in_port.0.into());
     tunnel.write(&mut key);
-    let number = |bytes: &[u8]| bytes.iter().fold(0u128, |n, b| (n << 8) | u128::from(*b));
-    if let Some(header) = frame.get(..14) {
-        key.set(Field::EthDst, number(&header[..6]));
-        key.set(Field::EthSrc, number(&header[6..12]));
-        key.set(Field::EthType, number(&header[12..]));
-    }
     key
+}
+
+/// Whether a field is of the packet itself rather than of what is known about it.
+pub(crate) fn is_packet_field(field: Field) -> bool {
+    // The key's layout puts the Ethernet header and all behind it last.
+    field.info().location.word >= Field::EthDst.info().location.word
 }

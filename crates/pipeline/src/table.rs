@@ -245,7 +245,7 @@ impl Pipeline {
     /// A flow with `conjunction` actions takes no packet itself. Going down by priority, such flows
     /// of one priority are gathered; when they complete a conjunction, its id is put in `conj_id`
     /// and the table looked up again, in which a flow of any priority may match; when they complete
-    /// none, or no flow takes that id, the next lower flow has its turn. Of several complete ones
+    /// none, the next lower flow has its turn. Of several complete ones
     /// the lowest id comes first.
     pub fn lookup(&self, table: u8, key: &Key) -> Option<Found<'_>> {
         let table = self.tables.get(&table)?;
@@ -288,9 +288,8 @@ impl Pipeline {
                 let mut with_id = key.clone();
                 with_id.set(Field::ConjId, id.into());
                 if let Some(slot) = self.best(table, &with_id) {
-                    // The plain flow that the packet hits without the id is no answer to it, unless
-                    // it is the best that is left anyway.
-                    return Some(Found { entry: &slot.entry, conjunction: Some(id) });
+                    let by_id = slot.entry.flow.matching.exact(Field::ConjId) == Some(id.into());
+                    return Some(Found { entry: &slot.entry, conjunction: by_id.then_some(id) });
                 }
             }
         }

@@ -12,10 +12,11 @@ pub struct Verdict {
     pub outputs: Vec<Output>,
     /// Packets for the controllers.
     pub packet_ins: Vec<PacketIn>,
-    /// Why the packet went nowhere: set exactly where `outputs` and `packet_ins` are empty.
+    /// Why the packet went nowhere: set exactly where there is no output and nothing for the
+    /// controllers but word of an expired TTL.
     pub drop: Option<Drop>,
-    /// Every output that an action asked for and that did not happen, to be counted; of these
-    /// `drop` is the last, where there is one.
+    /// Further copies that went nowhere, to be counted beside `drop`: outputs that an action asked
+    /// for and that did not happen, lists that a TTL ended.
     pub lost: Vec<Drop>,
 }
 

@@ -1,0 +1,68 @@
+//! NORMAL: what a learning switch does (Open vSwitch's `xlate_normal`, every port a trunk of all
+//! VLANs).
+
+use super::Run;
+use crate::drop_reason::DropReason;
+use crate::observer::Choice;
+use crate::ports::PortKind;
+use footbridge_openflow::{Field, Key, MacAddr, PortNo};
+
+const ARP_REPLY: u128 = 2;
+
+impl Run<'_, '_> {
+    pub(super) fn normal(&mut self) {
+        let (key, now) = (&self.packet.key, self.around.now);
+        let in_port = self.in_port();
+        // Packets that a controller made come from nowhere.
+        let from_nowhere = matches!(in_port, PortNo::NONE | PortNo::CONTROLLER);
+        if !from_nowhere && self.around.ports.kind(in_port).is_none() {
+            return self.lose(DropReason::UnknownInPort);
+        }
+        let tci = key.get(Field::VlanTci);
+        let eth_type = key.get(Field::EthType);
+        if matches!(eth_type, 0x8100 | 0x88a8) && tci & 0x1000 == 0 {
+            return self.lose(DropReason::PartialVlan);
+        }
+        let dst = MacAddr::from(key.get(Field::EthDst));
+        if !from_nowhere && is_reserved(dst) {
+            return self.lose(DropReason::ReservedMulticast);
+        }
+        let vlan = (tci & 0x0fff) as u16;
+        if !from_nowhere {
+            let src = MacAddr::from(key.get(Field::EthSrc));
+            self.around.fdb.learn(src, vlan, in_port, is_gratuitous_arp(key), now);
+        }
+        match self.around.fdb.lookup(dst, vlan, now) {
+            None => self.flood(false, None),
+            Some(port) if port == in_port => self.lose(DropReason::NormalInPort),
+            Some(port) if self.around.ports.kind(port) == Some(PortKind::Tunnel) => {
+                self.lose(DropReason::NormalTunnel);
+            }
+            Some(port) => {
+                self.around.observer.chosen(Choice::Learned(port));
+                self.send(port, None);
+            }
+        }
+    }
+}
+
+/// An ARP that tells where its sender is: broadcast, and a reply or one that asks for its sender.
+fn is_gratuitous_arp(key: &Key) -> bool {
+    key.get(Field::EthType) == 0x0806
+        && MacAddr::from(key.get(Field::EthDst)) == MacAddr::BROADCAST
+        && (key.get(Field::ArpOp) == ARP_REPLY || key.get(Field::ArpSpa) == key.get(Field::ArpTpa))
+}
+
+/// Group addresses that switches keep for themselves (Open vSwitch's `eth_addr_is_reserved`).
+fn is_reserved(mac: MacAddr) -> bool {
+    match mac.0 {
+        // IEEE 802.1Q, table 8-1: spanning tree, pause, LACP, LLDP …
+        [0x01, 0x80, 0xc2, 0, 0, last] => last <= 0x0f,
+        // Extreme: EDP, EAPS.
+        [0x00, 0xe0, 0x2b, 0, 0, last] => matches!(last, 0x00 | 0x04 | 0x06),
+        // Cisco: ISL; CDP and its like, PVST+, CFM; FlexLink.
+        [0x01, 0x00, 0x0c, 0, 0, 0] | [0x01, 0x00, 0x0c, 0xcd, 0xcd, 0xcd] => true,
+        [0x01, 0x00, 0x0c, 0xcc, 0xcc, last] => matches!(last, 0xcc | 0xcd | 0xc0..=0xc7),
+        _ => false,
+    }
+}
