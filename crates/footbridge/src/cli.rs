@@ -62,3 +62,13 @@ pub(crate) fn fail(error: &dyn std::fmt::Display, status: u8) -> ExitCode {
     eprintln!("footbridge: {error}");
     ExitCode::from(status)
 }
+
+/// Print to standard output. A reader that has had enough is no error.
+pub(crate) fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&format_args!("cannot print: {error}"), 1),
+    }
+}

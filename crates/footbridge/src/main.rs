@@ -6,6 +6,7 @@
 
 mod cli;
 mod lab;
+mod walk;
 
 use clap::Parser;
 use std::process::ExitCode;

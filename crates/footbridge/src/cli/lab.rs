@@ -77,9 +77,9 @@ impl Arguments {
         let outcome = match self.command {
             None => in_runtime(run_steps(self.options(true))),
             Some(LabCommand::Up) => in_runtime(up(self.options(false))),
-            Some(LabCommand::Exec { member, command }) => {
-                Err(places.load().map_or_else(|e| e, |record| exec::exec(&places, &record, &member, &command)))
-            }
+            Some(LabCommand::Exec { member, command }) => Err(places
+                .load()
+                .map_or_else(|e| e, |record| exec::exec(&places, &record, &member, &command))),
             Some(LabCommand::Status { json }) => in_runtime(status::print(&self.name, json)),
             Some(LabCommand::Down) => lab::down(&self.name),
         };
@@ -107,7 +107,9 @@ impl WebArguments {
     /// Serve until killed.
     pub(crate) fn run(self) -> ExitCode {
         let outcome = netns::enter(&self.netns).and_then(|()| {
-            in_runtime(async { web::serve(&self.ports, &self.body).await.map_err(|e| LabError::io("serve", e)) })
+            in_runtime(async {
+                web::serve(&self.ports, &self.body).await.map_err(|e| LabError::io("serve", e))
+            })
         });
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -121,7 +123,12 @@ async fn up(options: Options) -> Result<(), LabError> {
     let mut lab = Lab::claim(&options)?;
     match guarded(&mut lab, async |lab| lab.build().await).await {
         Ok(()) => {
-            println!("lab {} is up: {} nodes, {} pods", options.name, lab.plan.nodes.len(), lab.plan.pods.len());
+            println!(
+                "lab {} is up: {} nodes, {} pods",
+                options.name,
+                lab.plan.nodes.len(),
+                lab.plan.pods.len()
+            );
             Ok(())
         }
         Err(error) => Err(clean_up(&options.name, error)),

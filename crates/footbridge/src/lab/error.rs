@@ -9,7 +9,9 @@ use std::process::ExitStatus;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LabError {
     /// `lab up` of a name that is taken.
-    #[error("lab {name} is there already; `footbridge lab --name {name} status` shows it, `down` takes it away")]
+    #[error(
+        "lab {name} is there already; `footbridge lab --name {name} status` shows it, `down` takes it away"
+    )]
     There {
         /// The lab.
         name: String,
@@ -21,7 +23,9 @@ pub(crate) enum LabError {
         name: String,
     },
     /// A namespace that is in the way and that no lab of ours recorded.
-    #[error("network namespace {0} is there already and belongs to no lab; choose another --name or remove it with `ip netns del {0}`")]
+    #[error(
+        "network namespace {0} is there already and belongs to no lab; choose another --name or remove it with `ip netns del {0}`"
+    )]
     NamespaceTaken(String),
     /// The kernel refused something, or a file did.
     #[error("cannot {what}: {source}{}", hint(source))]
@@ -46,7 +50,9 @@ pub(crate) enum LabError {
     #[error("{0}")]
     Plan(String),
     /// A program that the lab needs isn't installed.
-    #[error("the program {program} is missing; it is in Debian's package {package} (apt-get install {package})")]
+    #[error(
+        "the program {program} is missing; it is in Debian's package {package} (apt-get install {package})"
+    )]
     MissingProgram {
         /// The program.
         program: &'static str,

@@ -46,15 +46,15 @@ fn prepare(places: &Places, record: &Record, name: &str, command: &[OsString]) -
         .map_err(failed("make / a slave mount"))?;
     // Not mounted, or busy: the new one lies over it.
     let _unmounted = umount2("/sys", MntFlags::MNT_DETACH);
-    mount(Some(namespace), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>).map_err(failed("mount /sys"))?;
+    mount(Some(namespace), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)
+        .map_err(failed("mount /sys"))?;
     let hosts = places.hosts(name);
     if hosts.exists() && Path::new("/etc/hosts").exists() {
         mount(Some(&hosts), "/etc/hosts", None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .map_err(failed("mount /etc/hosts"))?;
     }
-    let (program, arguments) = command
-        .split_first()
-        .ok_or_else(|| LabError::io("run a command", io::Error::other("none given")))?;
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| LabError::io("run a command", io::Error::other("none given")))?;
     let mut command = Command::new(program);
     command.args(arguments);
     if member.is_some_and(|m| m.kind == MemberKind::Node) {

@@ -143,18 +143,6 @@ pub(crate) fn inner(frame: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Source and destination address of an IPv4 frame.
-pub(crate) fn ipv4_ends(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
-    let (ether_type, ip) = payload(frame)?;
-    (ether_type == ETH_IPV4).then_some(())?;
-    Some((Ipv4Addr::from(array::<4>(ip, 12)?), Ipv4Addr::from(array::<4>(ip, 16)?)))
-}
-
-/// Ethernet destination and source.
-pub(crate) fn ethernet_ends(frame: &[u8]) -> Option<([u8; 6], [u8; 6])> {
-    Some((array(frame, 0)?, array(frame, 6)?))
-}
-
 /// A MAC as everyone writes it.
 pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     let parts: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -204,7 +192,8 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 /// RFC 1071.
 fn internet_checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    let mut sum: u32 =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

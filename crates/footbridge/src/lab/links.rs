@@ -3,7 +3,6 @@
 //! Every function works on the namespace of its `handle`.
 
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Error, Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -54,7 +53,12 @@ pub(crate) async fn add_veth(
 }
 
 /// Give the device an address.
-pub(crate) async fn add_address(handle: &Handle, name: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Error> {
+pub(crate) async fn add_address(
+    handle: &Handle,
+    name: &str,
+    address: Ipv4Addr,
+    prefix: u8,
+) -> Result<(), Error> {
     let index = index(handle, name).await?;
     handle.address().add(index, IpAddr::V4(address), prefix).execute().await
 }
@@ -62,17 +66,4 @@ pub(crate) async fn add_address(handle: &Handle, name: &str, address: Ipv4Addr, 
 /// Add the default route. The device that reaches `gateway` must be up.
 pub(crate) async fn add_default_route(handle: &Handle, gateway: Ipv4Addr) -> Result<(), Error> {
     handle.route().add(RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build()).execute().await
-}
-
-/// The names of all devices.
-pub(crate) async fn names(handle: &Handle) -> Result<Vec<String>, Error> {
-    let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
-    Ok(links
-        .into_iter()
-        .flat_map(|link| link.attributes)
-        .filter_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name),
-            _ => None,
-        })
-        .collect())
 }

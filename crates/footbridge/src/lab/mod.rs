@@ -11,6 +11,7 @@
 //!
 //! Nothing here panics on what it reads.
 
+pub(crate) mod capture;
 pub(crate) mod error;
 pub(crate) mod exec;
 pub(crate) mod frames;
@@ -21,6 +22,7 @@ pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod record;
+pub(crate) mod report;
 pub(crate) mod status;
 pub(crate) mod steps;
 pub(crate) mod web;
@@ -132,7 +134,8 @@ impl Lab {
                 (places.cluster_copy(), Some(text))
             }
             Source::Watched(file) => {
-                let path = fs::canonicalize(file).map_err(|e| LabError::io(format!("read {}", file.display()), e))?;
+                let path = fs::canonicalize(file)
+                    .map_err(|e| LabError::io(format!("read {}", file.display()), e))?;
                 (path, None)
             }
         };
@@ -145,7 +148,8 @@ impl Lab {
         if places.run().exists() {
             return Err(LabError::There { name: options.name.clone() });
         }
-        let namespaces = plan.nodes.values().map(|n| &n.namespace).chain(plan.pods.values().map(|p| &p.namespace));
+        let namespaces =
+            plan.nodes.values().map(|n| &n.namespace).chain(plan.pods.values().map(|p| &p.namespace));
         let underlay = plan.underlay_namespace();
         if let Some(taken) = namespaces.chain([&underlay]).find(|n| n.exists()) {
             return Err(LabError::NamespaceTaken(taken.name().to_owned()));
@@ -229,8 +233,10 @@ impl Lab {
         let plan = Plan::of(&self.record.name, &cluster)?;
         let old = std::mem::replace(&mut self.plan, plan.clone());
         self.cluster = cluster;
-        let new_nodes: Vec<&NodePlan> = plan.nodes.values().filter(|n| !old.nodes.contains_key(&n.name)).collect();
-        let new_pods: Vec<&PodPlan> = plan.pods.values().filter(|p| !old.pods.contains_key(&p.name)).collect();
+        let new_nodes: Vec<&NodePlan> =
+            plan.nodes.values().filter(|n| !old.nodes.contains_key(&n.name)).collect();
+        let new_pods: Vec<&PodPlan> =
+            plan.pods.values().filter(|p| !old.pods.contains_key(&p.name)).collect();
         for node in &new_nodes {
             self.make_node(node).await?;
         }
@@ -271,8 +277,10 @@ impl Lab {
                 watch.abort();
             }
         }
-        let leaving: BTreeMap<String, Member> =
-            gone.iter().filter_map(|name| Some((name.clone(), self.record.members.get(name)?.clone()))).collect();
+        let leaving: BTreeMap<String, Member> = gone
+            .iter()
+            .filter_map(|name| Some((name.clone(), self.record.members.get(name)?.clone())))
+            .collect();
         let places = self.places.clone();
         let names = leaving.clone();
         blocking(move || {
@@ -339,11 +347,13 @@ impl Lab {
         node.namespace.create().await?;
         let underlay = self.plan.underlay_namespace();
         let there = underlay.open()?;
-        let (address, prefix, gateway) = (node.address, self.plan.underlay.prefix(), self.plan.underlay.gateway());
+        let (address, prefix, gateway) =
+            (node.address, self.plan.underlay.prefix(), self.plan.underlay.gateway());
         let port = node.port.clone();
         node.namespace
             .netlink("make the uplink", move |handle| async move {
-                links::add_veth(&handle, plan::UPLINK, None, plan::UNDERLAY_MTU, &port, there.as_fd()).await?;
+                links::add_veth(&handle, plan::UPLINK, None, plan::UNDERLAY_MTU, &port, there.as_fd())
+                    .await?;
                 links::add_address(&handle, plan::UPLINK, address, prefix).await?;
                 links::up(&handle, plan::UPLINK).await?;
                 links::add_default_route(&handle, gateway).await
@@ -364,7 +374,15 @@ impl Lab {
         let (mac, address, subnet, interface) = (pod.mac, pod.address, pod.subnet, pod.interface.clone());
         pod.namespace
             .netlink("make the pod's device", move |handle| async move {
-                links::add_veth(&handle, plan::POD_DEVICE, Some(mac), plan::POD_MTU, &interface, there.as_fd()).await?;
+                links::add_veth(
+                    &handle,
+                    plan::POD_DEVICE,
+                    Some(mac),
+                    plan::POD_MTU,
+                    &interface,
+                    there.as_fd(),
+                )
+                .await?;
                 links::add_address(&handle, plan::POD_DEVICE, address, subnet.prefix()).await?;
                 links::up(&handle, plan::POD_DEVICE).await?;
                 links::add_default_route(&handle, subnet.gateway()).await
@@ -448,11 +466,8 @@ impl Lab {
     /// Start a process of the lab that outlives this one, and record it.
     fn start(&mut self, mut command: Command, member: &str, what: &str) -> Result<Child, LabError> {
         let failed = |e: io::Error| LabError::io(what, e);
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.places.log(member))
-            .map_err(failed)?;
+        let log =
+            fs::File::options().create(true).append(true).open(self.places.log(member)).map_err(failed)?;
         let errors = log.try_clone().map_err(failed)?;
         // A group of its own: the terminal's Ctrl-C is for us, and we tell the others in good order.
         command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors);
@@ -570,7 +585,9 @@ async fn blocking<T: Send + 'static>(
 fn remove_tree(path: &Path) -> Result<(), LabError> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(LabError::io(format!("remove {}", path.display()), e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(LabError::io(format!("remove {}", path.display()), e))
+        }
         _ => Ok(()),
     }
 }

@@ -52,7 +52,8 @@ impl Namespace {
 
     /// Make the namespace, its loopback up.
     pub(crate) async fn create(&self) -> Result<(), LabError> {
-        let failed = |source: io::Error| LabError::io(format!("make network namespace {}", self.name), source);
+        let failed =
+            |source: io::Error| LabError::io(format!("make network namespace {}", self.name), source);
         fs::create_dir_all(NAMES).map_err(failed)?;
         File::create_new(self.path()).map_err(failed)?;
         let path = self.path();

@@ -88,10 +88,14 @@ impl Plan {
         for node in cluster.nodes.values() {
             let name = node.name.clone();
             let (Some(subnet), Some(address)) = (node.subnet, node.address) else {
-                return Err(LabError::Plan(format!("node {name} has no spec.podCIDR or no InternalIP; a lab's node needs both")));
+                return Err(LabError::Plan(format!(
+                    "node {name} has no spec.podCIDR or no InternalIP; a lab's node needs both"
+                )));
             };
             if name == "underlay" {
-                return Err(LabError::Plan("a node can't be called underlay: the lab calls its underlay so".into()));
+                return Err(LabError::Plan(
+                    "a node can't be called underlay: the lab calls its underlay so".into(),
+                ));
             }
             let namespace = namespace(lab, &name);
             let port = format!("uplink-{}", address.octets()[3]);
@@ -102,7 +106,10 @@ impl Plan {
         let mut pods = BTreeMap::new();
         for pod in cluster.pods.values() {
             let Some(node) = nodes.get(&pod.node) else {
-                return Err(LabError::Plan(format!("pod {} is on node {}, which is not in the file", pod.name, pod.node)));
+                return Err(LabError::Plan(format!(
+                    "pod {} is on node {}, which is not in the file",
+                    pod.name, pod.node
+                )));
             };
             let unique = counts.get(pod.name.name.as_str()) == Some(&1)
                 && !nodes.contains_key(&pod.name.name)

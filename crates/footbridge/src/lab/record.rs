@@ -125,7 +125,9 @@ impl Places {
         }
         match fs::DirBuilder::new().mode(0o700).create(self.run()) {
             Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(LabError::There { name: self.name.clone() }),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(LabError::There { name: self.name.clone() })
+            }
             Err(e) => Err(LabError::io(format!("make {}", self.run().display()), e)),
         }
     }

@@ -64,7 +64,10 @@ pub(crate) async fn print(name: &str, json: bool) -> Result<(), LabError> {
             (None, false) => "not ready".to_owned(),
             (_, true) => "ready".to_owned(),
         };
-        println!("{:<20} {what:<16} {:<15} {:<32} {pid:<12} {state}", member.name, member.address, member.namespace);
+        println!(
+            "{:<20} {what:<16} {:<15} {:<32} {pid:<12} {state}",
+            member.name, member.address, member.namespace
+        );
     }
     Ok(())
 }
@@ -77,7 +80,9 @@ async fn of(name: &str) -> Result<Status, LabError> {
         let alive = member.process.is_none_or(|p| p.is_alive());
         let readiness = match (&member.kind, alive) {
             (_, false) => Readiness::NotYet("its process has ended; see its log, and `lab down`".into()),
-            (MemberKind::Node, true) if member.process.is_none() => Readiness::NotYet("its agent was not started".into()),
+            (MemberKind::Node, true) if member.process.is_none() => {
+                Readiness::NotYet("its agent was not started".into())
+            }
             (MemberKind::Node, true) => agent(&places.node_run(name)).await,
             (MemberKind::Pod { .. }, true) => Readiness::Ready,
         };

@@ -1,0 +1,61 @@
+//! A walk as people read it.
+
+use super::{Change, Step, Walk};
+use core::fmt::{self, Display, Formatter};
+
+impl Display for Walk {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            step.fmt(f)?;
+        }
+        match &self.drop {
+            Some(drop) => writeln!(f, "drop: {} (table {})", drop.reason, drop.table),
+            None => writeln!(f, "output: {}", self.outputs.join(" ")),
+        }
+    }
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Matched { table, name, line, flow, conjunction, .. } => {
+                write!(f, "table {table}{}", Named(*name))?;
+                if let Some(line) = line {
+                    write!(f, ", line {line}")?;
+                }
+                if let Some(id) = conjunction {
+                    write!(f, ", by conjunction {id}")?;
+                }
+                writeln!(f, "\n  {flow}")
+            }
+            Step::Missed { table, name, .. } => {
+                writeln!(f, "table {table}{}\n  no flow takes the packet", Named(*name))
+            }
+            Step::Action { action, changes, .. } => {
+                writeln!(f, "    {action}")?;
+                changes.iter().try_for_each(|change| change.fmt(f))
+            }
+            Step::Tracked { zone, state, mark, .. } => {
+                writeln!(f, "      ct: zone {zone}, {state}, mark {mark:#x}")
+            }
+            Step::Chosen { how, .. } => writeln!(f, "      {how}"),
+            Step::Output { port, .. } => writeln!(f, "      -> {port}"),
+            Step::PacketIn { controller, .. } => writeln!(f, "      -> controller {controller}"),
+            Step::Dropped { drop, .. } => writeln!(f, "      dropped: {}", drop.description),
+        }
+    }
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "      {}: {} -> {}", self.field, self.old, self.new)
+    }
+}
+
+struct Named(Option<&'static str>);
+
+impl Display for Named {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |name| write!(f, " {name}"))
+    }
+}
