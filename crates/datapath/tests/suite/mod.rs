@@ -1,0 +1,281 @@
+//! What every datapath has to do, on a real kernel. A test program calls [`datapath_suite!`] with a
+//! factory, and gets one test a claim.
+//!
+//! ```text
+//!     host a            host b            host c          10.0.0.1/24, .2, .3; hosts of a test of
+//!      eth0              eth0              eth0            its own, each a namespace
+//!        │                 │                 │
+//!        a                 b                 c             devices in the bridge's namespace
+//!  ┌─────1─────────────────2─────────────────3─────┐
+//!  │                  the datapath                 │
+//!  └────────────────────────────────────────────────┘
+//! ```
+
+use crate::common::{Namespace, eventually, host, pings};
+use footbridge_datapath::{Attachment, Change, Datapath, Link, PortSpec, PortStatus};
+use footbridge_openflow::text::parse_flow;
+use footbridge_openflow::{PortNames, PortNo};
+use footbridge_pipeline::{DropReason, FlowId, Pipeline, Time};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Makes a datapath in the calling thread's network namespace.
+pub(crate) type Factory = fn() -> Box<dyn Datapath>;
+
+macro_rules! datapath_suite {
+    ($factory:expr; $($claim:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $claim() {
+                if crate::common::privileged(stringify!($claim)) {
+                    crate::suite::$claim($factory);
+                }
+            }
+        )*
+    };
+}
+pub(crate) use datapath_suite;
+
+/// A datapath in a namespace, with the flows it was given.
+struct Bed {
+    namespace: Namespace,
+    datapath: Box<dyn Datapath>,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Bed {
+    fn new(factory: Factory) -> Bed {
+        let namespace = Namespace::new("br");
+        let datapath = namespace.enter(factory);
+        Bed { namespace, datapath, pipeline: Arc::default() }
+    }
+
+    /// A host behind a port; address 10.0.0.NUMBER/24.
+    fn host(&mut self, number: u32, device: &str) -> Namespace {
+        let host = host(&self.namespace, device, &format!("10.0.0.{number}/24"));
+        self.port(number, device);
+        host
+    }
+
+    fn port(&mut self, number: u32, device: &str) {
+        let attachment = Attachment::Device { ifname: device.to_owned() };
+        self.datapath
+            .add_port(&PortSpec { number: PortNo(number), name: device.to_owned(), attachment })
+            .unwrap();
+    }
+
+    /// Replace all flows.
+    fn flows(&mut self, flows: &[&str]) {
+        let mut next = Pipeline::clone(&self.pipeline);
+        let removed: Vec<FlowId> = next.entries().map(|entry| entry.id).collect();
+        removed.iter().for_each(|id| drop(next.remove(*id)));
+        let insert = |line: &&str| {
+            next.insert(parse_flow(line, &PortNames::none()).unwrap(), footbridge_datapath::clock::now()).unwrap()
+        };
+        let added = flows.iter().map(insert).collect();
+        self.pipeline = Arc::new(next);
+        self.datapath.commit(&self.pipeline, &Change { added, removed }).unwrap();
+    }
+
+    fn status(&self, number: u32) -> PortStatus {
+        let ports = self.datapath.ports().unwrap();
+        ports.into_iter().find(|port| port.number == PortNo(number)).unwrap()
+    }
+}
+
+/// Without flows nothing passes, and what came in is counted where it came in.
+pub(crate) fn drops_and_counts_everything_without_flows(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, _b) = (bed.host(1, "a"), bed.host(2, "b"));
+    assert!(!pings(&a, "10.0.0.2"));
+    let status = bed.status(1);
+    assert!(status.rx.packets > 0);
+    assert_eq!(status.drops.of(DropReason::NoFlow), status.rx.packets);
+    assert_eq!(bed.status(2).tx.packets, 0);
+}
+
+/// Kernels' ARP and ping by plain outputs, with flow and port counters.
+pub(crate) fn carries_ping_between_two_ports(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, _b) = (bed.host(1, "a"), bed.host(2, "b"));
+    bed.flows(&["in_port=1 actions=output:2", "in_port=2 actions=output:1"]);
+    assert!(pings(&a, "10.0.0.2"));
+    let (one, two) = (bed.status(1), bed.status(2));
+    assert_eq!(one.link, Link::Up);
+    assert!(one.rx.packets >= 4, "3 pings and an ARP request: {one:?}");
+    assert_eq!(one.rx, two.tx);
+    assert_eq!(two.rx, one.tx);
+    let flow = bed.pipeline.entries().next().unwrap();
+    let statistics = bed.datapath.flow_statistics(flow);
+    assert_eq!((statistics.packets, statistics.bytes), (one.rx.packets, one.rx.bytes));
+    assert!(statistics.last_used > Some(Time::default()));
+}
+
+/// A tagged frame keeps its tag: of 802.1Q and of 802.1ad, and through VLAN devices with offloads on.
+pub(crate) fn carries_vlan_tags(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, b) = (bed.host(1, "a"), bed.host(2, "b"));
+    for (protocol, flow) in [("802.1Q", "vlan_tci=0x1005/0x1fff"), ("802.1ad", "vlan_tci=0x1005/0x1fff")] {
+        for (host, address) in [(&a, "10.5.0.1/24"), (&b, "10.5.0.2/24")] {
+            host.must(&format!("ip link add link eth0 name tag type vlan protocol {protocol} id 5"));
+            host.must(&format!("ip addr add {address} dev tag"));
+            host.must("ip link set dev tag up");
+        }
+        let [there, back] = [(1, 2), (2, 1)].map(|(from, to)| format!("in_port={from},{flow} actions=output:{to}"));
+        bed.flows(&[&there, &back]);
+        assert!(pings(&a, "10.5.0.2"), "{protocol}");
+        assert!(!pings(&a, "10.0.0.2"), "only tagged frames pass");
+        for host in [&a, &b] {
+            host.must("ip link del dev tag");
+        }
+    }
+}
+
+/// A sender whose checksums are left to hardware is understood: they are completed on the way.
+pub(crate) fn completes_checksums_that_a_sender_left_undone(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, b) = (bed.host(1, "a"), bed.host(2, "b"));
+    bed.flows(&["in_port=1 actions=output:2", "in_port=2 actions=output:1"]);
+    for host in [&a, &b] {
+        host.must("ethtool -K eth0 tx on rx on");
+        host.must("ethtool -K eth0 tso off gso off sg off");
+    }
+    let server = b.spawn("nc -l -N 10.0.0.2 7000");
+    eventually("nc listens", Duration::from_secs(5), || b.must("ss -Hltn").contains(":7000"));
+    assert!(a.shell("head -c 100000 /dev/zero | tr '\\0' x | nc -N -w 5 10.0.0.2 7000"));
+    assert_eq!(server.wait().len(), 100_000);
+    // The receiver's kernel counts what it finds wrong.
+    assert!(b.must("nstat -asz TcpInCsumErrors").contains("TcpInCsumErrors                 0 "));
+}
+
+/// A frame too long for the device it is to leave by is dropped and counted, and hurts nothing else.
+pub(crate) fn counts_frames_too_long_for_the_next_device(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, _b) = (bed.host(1, "a"), bed.host(2, "b"));
+    bed.flows(&["in_port=1 actions=output:2", "in_port=2 actions=output:1"]);
+    bed.namespace.must("ip link set dev b mtu 1000");
+    assert!(a.run("ping -q -c 2 -i 0.05 -W 1 -M do -s 1200 10.0.0.2").is_err());
+    assert_eq!(bed.status(2).drops.of(DropReason::TooBig), 2);
+    assert!(pings(&a, "10.0.0.2"));
+}
+
+/// A device that is deleted leaves its port, down, and the port is as before when one of that name
+/// is back. The other ports go on.
+pub(crate) fn outlives_a_device_and_takes_it_back(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, _b, c) = (bed.host(1, "a"), bed.host(2, "b"), bed.host(3, "c"));
+    bed.flows(&[
+        "in_port=1,arp,arp_tpa=10.0.0.3 actions=output:3",
+        "in_port=1,arp actions=output:2",
+        "in_port=1,ip,nw_dst=10.0.0.3 actions=output:3",
+        "in_port=1 actions=output:2",
+        "priority=1 actions=output:1",
+    ]);
+    assert!(pings(&a, "10.0.0.2") && pings(&a, "10.0.0.3"));
+    for round in 0..3 {
+        bed.namespace.must("ip link del dev c");
+        let gone = || bed.status(3).link == Link::Absent;
+        eventually("the port notices", Duration::from_secs(2), gone);
+        assert!(pings(&a, "10.0.0.2"), "round {round}: the others go on");
+        assert!(!pings(&a, "10.0.0.3"));
+        crate::common::attach_host(&bed.namespace, "c", &c, "10.0.0.3/24");
+        bed.datapath.refresh_ports().unwrap();
+        assert_eq!(bed.status(3).link, Link::Up);
+        assert!(pings(&a, "10.0.0.3"), "round {round}: it is back");
+    }
+    assert!(bed.status(3).drops.of(DropReason::PortDown) > 0, "{:?}", bed.status(3));
+}
+
+/// A device set down and up again comes back by itself, and one that comes late is found.
+pub(crate) fn notices_a_device_coming_up_by_itself(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let a = bed.host(1, "a");
+    bed.port(2, "b");
+    assert_eq!(bed.status(2).link, Link::Absent);
+    let _b = host(&bed.namespace, "b", "10.0.0.2/24");
+    bed.flows(&["in_port=1 actions=output:2", "in_port=2 actions=output:1"]);
+    eventually("b is found", Duration::from_secs(2), || bed.status(2).link == Link::Up);
+    assert!(pings(&a, "10.0.0.2"));
+    bed.namespace.must("ip link set dev b down");
+    eventually("b is seen down", Duration::from_secs(2), || bed.status(2).link == Link::Down);
+    bed.namespace.must("ip link set dev b up");
+    eventually("b is seen up", Duration::from_secs(2), || bed.status(2).link == Link::Up);
+    assert!(pings(&a, "10.0.0.2"));
+}
+
+/// A port that is flooded doesn't starve another one.
+pub(crate) fn serves_others_while_one_port_is_flooded(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, _b, c) = (bed.host(1, "a"), bed.host(2, "b"), bed.host(3, "c"));
+    bed.flows(&["in_port=1 actions=output:2", "in_port=2 actions=output:1", "in_port=3 actions=drop"]);
+    assert!(pings(&a, "10.0.0.2"));
+    c.must("ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev eth0");
+    let flood = c.spawn("ping -q -f -l 1000 -w 20 10.0.0.9");
+    let before = bed.status(3).rx.packets;
+    eventually("the flood runs", Duration::from_secs(5), || bed.status(3).rx.packets > before + 1000);
+    for _ in 0..5 {
+        assert!(pings(&a, "10.0.0.2"));
+    }
+    drop(flood);
+}
+
+/// Whatever pipeline a packet sees, it sees whole: of two pipelines that mark packets by two fields,
+/// replaced over and over under load, no packet has the marks of both.
+pub(crate) fn commits_are_atomic_for_packets(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, b) = (bed.host(1, "a"), bed.host(2, "b"));
+    a.must("ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0");
+    b.must("nft add table netdev watch");
+    b.must("nft add chain netdev watch in { type filter hook ingress device eth0 priority 0 ; }");
+    b.must("nft add set netdev watch seen { type ether_addr . ether_addr ; flags dynamic ; }");
+    b.must("nft add rule netdev watch in add @seen { ether saddr . ether daddr }");
+    let marks = |n: u8| {
+        [
+            format!("table=0,in_port=1 actions=mod_dl_src:0a:00:00:00:00:0{n},resubmit(,{n})"),
+            format!("table={n} actions=mod_dl_dst:0a:00:00:00:00:1{n},output:2"),
+        ]
+    };
+    let (one, two) = (marks(1), marks(2));
+    bed.flows(&[&one[0], &one[1]]);
+    let load = a.spawn("ping -q -f -l 1000 -w 20 10.0.0.2");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        bed.flows(&[&two[0], &two[1]]);
+        bed.flows(&[&one[0], &one[1]]);
+    }
+    drop(load);
+    let seen = b.must("nft list set netdev watch seen");
+    for (source, destination) in [("01", "11"), ("02", "12")] {
+        let pair = format!("0a:00:00:00:00:{source} . 0a:00:00:00:00:{destination}");
+        assert!(seen.contains(&pair), "{pair} not in {seen}");
+    }
+    assert_eq!(seen.matches(" . 0a:").count(), 2, "{seen}");
+    assert!(bed.status(1).drops.total() == 0, "{:?}", bed.status(1));
+}
+
+/// Idle, it uses no CPU worth the name.
+pub(crate) fn sleeps_when_idle(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let _hosts = (bed.host(1, "a"), bed.host(2, "b"));
+    let datapath_threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+        let read = |file| tasks_file(&file);
+        tasks.map(|task| read(task.path())).filter(|(name, _)| name == "datapath").map(|(_, ns)| ns).sum::<u64>()
+    };
+    // Other tests' datapaths live in this process too, so only a lower bound over many tries counts.
+    let least = (0..20)
+        .map(|_| {
+            let before = datapath_threads();
+            std::thread::sleep(Duration::from_millis(250));
+            datapath_threads().saturating_sub(before)
+        })
+        .min();
+    assert!(least < Some(1_000_000), "{least:?} ns in 250 ms");
+}
+
+/// A thread's name and the nanoseconds that it has run.
+fn tasks_file(task: &std::path::Path) -> (String, u64) {
+    let read = |name| std::fs::read_to_string(task.join(name)).unwrap_or_default();
+    let ran = read("schedstat").split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+    (read("comm").trim().to_owned(), ran)
+}

@@ -1,0 +1,25 @@
+//! The userspace datapath passes the suite of all datapaths.
+
+mod common;
+mod suite;
+
+use footbridge_datapath::Datapath;
+use footbridge_datapath::userspace::Userspace;
+
+fn userspace() -> Box<dyn Datapath> {
+    Box::new(Userspace::start().unwrap())
+}
+
+suite::datapath_suite! {
+    userspace;
+    drops_and_counts_everything_without_flows,
+    carries_ping_between_two_ports,
+    carries_vlan_tags,
+    completes_checksums_that_a_sender_left_undone,
+    counts_frames_too_long_for_the_next_device,
+    outlives_a_device_and_takes_it_back,
+    notices_a_device_coming_up_by_itself,
+    serves_others_while_one_port_is_flooded,
+    commits_are_atomic_for_packets,
+    sleeps_when_idle,
+}
