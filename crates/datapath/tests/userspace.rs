@@ -21,5 +21,9 @@ suite::datapath_suite! {
     notices_a_device_coming_up_by_itself,
     serves_others_while_one_port_is_flooded,
     commits_are_atomic_for_packets,
-    sleeps_when_idle,
+    tunnels::joins_two_bridges_by_vxlan,
+    tunnels::joins_two_bridges_by_geneve,
+    tunnels::carries_tunnel_metadata_in_geneve,
+    tunnels::counts_what_a_tunnel_cannot_send,
+    tunnels::drops_and_counts_bad_vxlan,
 }

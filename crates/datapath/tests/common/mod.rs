@@ -93,7 +93,19 @@ impl Namespace {
     /// Make a veth pair between `device` here and `far` in `other`, both up, no address on either.
     pub(crate) fn veth(&self, device: &str, other: &Namespace, far: &str) {
         must(&[
-            "ip", "link", "add", "name", device, "netns", &self.name, "type", "veth", "peer", "name", far, "netns",
+            "ip",
+            "link",
+            "add",
+            "name",
+            device,
+            "netns",
+            &self.name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            far,
+            "netns",
             &other.name,
         ]);
         self.must(&format!("ip link set dev {device} up"));
