@@ -56,14 +56,6 @@ pub enum Error {
     /// The datapath's thread has ended.
     #[error("the datapath has stopped: restart the bridge")]
     Stopped,
-    /// Saved connections could not be written or read.
-    #[error("cannot {attempt} the saved connections: {source}")]
-    Saved {
-        /// `write` or `read`.
-        attempt: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 impl Error {

@@ -28,6 +28,8 @@ pub use port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
 pub use tunnel::{OptionMap, TunnelProtocol};
 
 use footbridge_openflow::PortNo;
+use footbridge_pipeline::conntrack::Connection;
+use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
 use std::sync::Arc;
 
@@ -98,4 +100,33 @@ pub trait Datapath: Send {
     ///
     /// When the datapath has stopped.
     fn ports(&self) -> Result<Vec<PortStatus>, Error>;
+
+    /// The MAC addresses that NORMAL learned, the longest unseen first.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    fn fdb(&self) -> Result<Vec<FdbEntry>, Error>;
+
+    /// The tracked connections, of one zone or of all.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    fn connections(&self, zone: Option<u16>) -> Result<Vec<Connection>, Error>;
+
+    /// Forget the connections of one zone or of all; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    fn flush_connections(&mut self, zone: Option<u16>) -> Result<usize, Error>;
+
+    /// Put back connections that [`Datapath::connections`] gave before a restart. Those past their
+    /// time are left out, those there already stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<(), Error>;
 }

@@ -1,13 +1,17 @@
 //! The bridge itself.
 
 use crate::flow_mod::{self, Changes, FlowFilter, FlowMod};
+use crate::saved::{self, SavedError};
 use footbridge_datapath::{
     Attachment, Datapath, DropCounts, Error, FlowStatistics, Link, PortSpec, Traffic, clock,
 };
 use footbridge_openflow::flow::FlowStats;
 use footbridge_openflow::{Action, Flow, PortNames, PortNo};
+use footbridge_pipeline::conntrack::Connection;
+use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Refusal, Time};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -193,6 +197,56 @@ impl Bridge {
                 })
             })
             .collect())
+    }
+
+    /// The MAC addresses that NORMAL learned.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    pub fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
+        self.shared.lock().datapath.fdb()
+    }
+
+    /// The tracked connections, of one zone or of all.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    pub fn connections(&self, zone: Option<u16>) -> Result<Vec<Connection>, Error> {
+        self.shared.lock().datapath.connections(zone)
+    }
+
+    /// Forget the connections of one zone or of all; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    pub fn flush_connections(&self, zone: Option<u16>) -> Result<usize, Error> {
+        self.shared.lock().datapath.flush_connections(zone)
+    }
+
+    /// Write the tracked connections to a file, for [`Bridge::restore_connections`] after a restart.
+    /// The file appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written; the connections are not touched.
+    pub fn save_connections(&self, path: &Path) -> Result<usize, SavedError> {
+        saved::save(path, &self.connections(None)?)
+    }
+
+    /// Put back the connections of a file, and remove it: it is good for one start. None where there
+    /// is no file; 0 where it is from before the machine last booted.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read or is damaged; then no connection is put back.
+    pub fn restore_connections(&self, path: &Path) -> Result<Option<usize>, SavedError> {
+        let Some(connections) = saved::load(path)? else { return Ok(None) };
+        let count = connections.len();
+        self.shared.lock().datapath.restore_connections(connections)?;
+        Ok(Some(count))
     }
 
     /// The ports' names, both ways.

@@ -14,6 +14,8 @@
 mod bridge;
 pub mod control;
 mod flow_mod;
+mod saved;
 
 pub use bridge::{Bridge, BundleError, FlowReport, PortReport};
 pub use flow_mod::{FilterError, FlowFilter, FlowMod};
+pub use saved::SavedError;

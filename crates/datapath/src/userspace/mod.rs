@@ -23,8 +23,10 @@ mod device;
 mod udp;
 mod worker;
 
-use crate::{Change, Datapath, Error, FlowStatistics, PortSpec, PortStatus};
+use crate::{Change, Datapath, Error, FlowStatistics, PortSpec, PortStatus, clock};
 use footbridge_openflow::PortNo;
+use footbridge_pipeline::conntrack::Connection;
+use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, Pipeline, State};
 use mio::Waker;
 use std::sync::Arc;
@@ -123,5 +125,21 @@ impl Datapath for Userspace {
 
     fn ports(&self) -> Result<Vec<PortStatus>, Error> {
         self.ask(|worker| worker.ports())
+    }
+
+    fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
+        self.with_state(|state| state.fdb.entries(clock::now()))
+    }
+
+    fn connections(&self, zone: Option<u16>) -> Result<Vec<Connection>, Error> {
+        self.with_state(move |state| state.conntrack.connections(zone, clock::now()))
+    }
+
+    fn flush_connections(&mut self, zone: Option<u16>) -> Result<usize, Error> {
+        self.with_state(move |state| state.conntrack.flush(zone))
+    }
+
+    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<(), Error> {
+        self.with_state(move |state| state.conntrack.restore(connections, clock::now()))
     }
 }

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 64;
 /// How often a device that isn't there is looked for.
 const RETRY: Duration = Duration::from_millis(250);
+/// How often, while packets come, connections past their time are cleared out.
+const SWEEP: Duration = Duration::from_secs(30);
 /// Longer than any frame: 64 KiB, an Ethernet header, and tags.
 const LONGEST: usize = 68 << 10;
 /// The token of the waker; ports have their numbers.
@@ -43,6 +45,7 @@ pub(super) struct Worker {
     ports: BTreeMap<PortNo, Port>,
     buffer: Box<[u8]>,
     last_look: Instant,
+    last_sweep: Instant,
 }
 
 struct Port {
@@ -74,6 +77,7 @@ impl Worker {
             ports: BTreeMap::new(),
             buffer: vec![0; LONGEST].into_boxed_slice(),
             last_look: Instant::now(),
+            last_sweep: Instant::now(),
         };
         Ok((worker, waker))
     }
@@ -105,6 +109,10 @@ impl Worker {
             }
             if self.looks_for_devices() && self.last_look.elapsed() >= RETRY {
                 self.refresh_ports();
+            }
+            if self.last_sweep.elapsed() >= SWEEP {
+                self.last_sweep = Instant::now();
+                self.state.conntrack.sweep(clock::now());
             }
             let ready: Vec<PortNo> =
                 self.ports.iter().filter(|(_, port)| port.ready).map(|(number, _)| *number).collect();
@@ -222,6 +230,7 @@ impl Worker {
         // Closing the socket ends the watch.
         self.ports.remove(&number).ok_or(Error::NoSuchPort { number })?;
         self.state.ports.remove(number);
+        self.state.fdb.remove_port(number);
         Ok(())
     }
 

@@ -64,16 +64,25 @@ impl Namespace {
         self.run(command).unwrap_or_else(|why| panic!("{command}: {why}"))
     }
 
+    /// Start a shell script inside and leave it running, until the result is dropped.
+    pub(crate) fn spawn_shell(&self, script: &str) -> Running {
+        self.start(&["sh", "-c", script])
+    }
+
     /// Start a command inside and leave it running, until the result is dropped.
     pub(crate) fn spawn(&self, command: &str) -> Running {
+        self.start(&command.split(' ').collect::<Vec<_>>())
+    }
+
+    fn start(&self, words: &[&str]) -> Running {
         let child = Command::new("ip")
             .args(["netns", "exec", &self.name])
-            .args(command.split(' '))
+            .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|e| panic!("{command}: {e}"));
+            .unwrap_or_else(|e| panic!("{}: {e}", words.join(" ")));
         Running(Some(child))
     }
 
@@ -180,6 +189,14 @@ pub(crate) fn attach_host(bridge: &Namespace, port: &str, host: &Namespace, addr
 /// Whether the host gets answers to 3 of 3 pings.
 pub(crate) fn pings(from: &Namespace, to: &str) -> bool {
     from.run(&format!("ping -q -c 3 -i 0.05 -W 1 {to}")).is_ok()
+}
+
+/// Whether `bytes` bytes of TCP get from one host to the other, which has `address`.
+pub(crate) fn tcp_passes(from: &Namespace, to: &Namespace, address: &str, bytes: usize) -> bool {
+    let receiver = to.spawn_shell(&format!("nc -l -d {address} 7000 | wc -c"));
+    eventually("nc listens", Duration::from_secs(5), || to.must("ss -Hltn").contains(":7000"));
+    let sent = from.shell(&format!("head -c {bytes} /dev/zero | nc -N -w 5 {address} 7000"));
+    sent && receiver.wait().trim() == bytes.to_string()
 }
 
 /// Wait until the condition holds, at most `patience`.

@@ -11,7 +11,7 @@
 //!  └────────────────────────────────────────────────┘
 //! ```
 
-use crate::common::{Namespace, eventually, host, pings};
+use crate::common::{Namespace, attach_host, eventually, host, pings, tcp_passes};
 use footbridge_datapath::{Attachment, Change, Datapath, Link, PortSpec, PortStatus};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{PortNames, PortNo};
@@ -19,18 +19,19 @@ use footbridge_pipeline::{DropReason, FlowId, Pipeline, Time};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) mod tunnels;
+mod tunnels;
+pub(crate) use tunnels::*;
 
 /// Makes a datapath in the calling thread's network namespace.
 pub(crate) type Factory = fn() -> Box<dyn Datapath>;
 
 macro_rules! datapath_suite {
-    ($factory:expr; $($($module:ident::)? $claim:ident),* $(,)?) => {
+    ($factory:expr; $($claim:ident),* $(,)?) => {
         $(
             #[test]
             fn $claim() {
                 if crate::common::privileged(stringify!($claim)) {
-                    crate::suite::$($module::)?$claim($factory);
+                    crate::suite::$claim($factory);
                 }
             }
         )*
@@ -157,10 +158,7 @@ pub(crate) fn completes_checksums_that_a_sender_left_undone(factory: Factory) {
         host.must("ethtool -K eth0 tx on rx on");
         host.must("ethtool -K eth0 tso off gso off sg off");
     }
-    let server = b.spawn("nc -l -N 10.0.0.2 7000");
-    eventually("nc listens", Duration::from_secs(5), || b.must("ss -Hltn").contains(":7000"));
-    assert!(a.shell("head -c 100000 /dev/zero | tr '\\0' x | nc -N -w 5 10.0.0.2 7000"));
-    assert_eq!(server.wait().len(), 100_000);
+    assert!(tcp_passes(&a, &b, "10.0.0.2", 100_000));
     // The receiver's kernel counts what it finds wrong.
     assert!(b.must("nstat -asz TcpInCsumErrors").contains("TcpInCsumErrors                 0 "));
 }
@@ -194,9 +192,11 @@ pub(crate) fn outlives_a_device_and_takes_it_back(factory: Factory) {
         eventually("the port notices", Duration::from_secs(2), gone);
         assert!(pings(&a, "10.0.0.2"), "round {round}: the others go on");
         assert!(!pings(&a, "10.0.0.3"));
-        crate::common::attach_host(&bed.namespace, "c", &c, "10.0.0.3/24");
+        attach_host(&bed.namespace, "c", &c, "10.0.0.3/24");
         bed.datapath.refresh_ports().unwrap();
         assert_eq!(bed.status(3).link, Link::Up);
+        // The new device has another MAC address.
+        a.must("ip neigh flush dev eth0");
         assert!(pings(&a, "10.0.0.3"), "round {round}: it is back");
     }
     assert!(bed.status(3).drops.of(DropReason::PortDown) > 0, "{:?}", bed.status(3));

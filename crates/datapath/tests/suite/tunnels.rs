@@ -11,7 +11,7 @@
 //! ```
 
 use super::{Bed, Factory};
-use crate::common::{Namespace, eventually, pings};
+use crate::common::{Namespace, eventually, pings, tcp_passes};
 use footbridge_datapath::{Attachment, PortSpec, TunnelProtocol};
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::DropReason;
@@ -31,12 +31,8 @@ pub(crate) fn joins_two_bridges_by_geneve(factory: Factory) {
 fn joins_two_bridges(factory: Factory, protocol: TunnelProtocol) {
     let (left, _right, a, b) = joined(factory, protocol);
     assert!(pings(&a, "10.0.0.2"));
-    for (client, server, address) in [(&a, &b, "10.0.0.2"), (&b, &a, "10.0.0.1")] {
-        let receiver = server.spawn(&format!("nc -l -N {address} 7000"));
-        eventually("nc listens", Duration::from_secs(5), || server.must("ss -Hltn").contains(":7000"));
-        assert!(client.shell(&format!("head -c 1000000 /dev/zero | tr '\\0' x | nc -N -w 5 {address} 7000")));
-        assert_eq!(receiver.wait().len(), 1_000_000);
-    }
+    assert!(tcp_passes(&a, &b, "10.0.0.2", 1_000_000));
+    assert!(tcp_passes(&b, &a, "10.0.0.1", 1_000_000));
     let status = left.status(1);
     assert!(status.rx.packets > 100 && status.tx.packets > 100, "{status:?}");
 }
@@ -65,7 +61,9 @@ pub(crate) fn counts_what_a_tunnel_cannot_send(factory: Factory) {
     let (mut left, _right, a, _b) = joined(factory, TunnelProtocol::Vxlan);
     left.flows(&["in_port=2 actions=output:1"]);
     assert!(!pings(&a, "10.0.0.2"));
-    let without = |bed: &Bed| bed.status(1).drops.of(DropReason::NoTunnelDst) + bed.status(2).drops.of(DropReason::NoTunnelDst);
+    let without = |bed: &Bed| {
+        bed.status(1).drops.of(DropReason::NoTunnelDst) + bed.status(2).drops.of(DropReason::NoTunnelDst)
+    };
     assert!(without(&left) > 0);
     left.flows(&[&format!("in_port=2 actions={}", to("203.0.113.1"))]);
     assert!(!pings(&a, "10.0.0.2"));

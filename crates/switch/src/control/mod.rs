@@ -6,10 +6,11 @@
 
 mod client;
 mod protocol;
+mod rows;
 mod server;
 
 pub use client::{Client, ClientError};
 pub use protocol::{
-    ConnectionRow, FdbRow, FlowRow, MAX_REQUEST, PortRow, Reply, Request, StatusRow, TrafficRow,
+    ConnectionRow, EndpointRow, FdbRow, FlowRow, MAX_REQUEST, PortRow, Reply, Request, StatusRow, TrafficRow,
 };
 pub use server::{Server, ServerError};

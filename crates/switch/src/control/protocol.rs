@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The longest request line, in bytes.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -171,10 +172,29 @@ pub struct FdbRow {
 /// One tracked connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionRow {
+    /// The line that `ovs-appctl dpctl/dump-conntrack` prints.
+    pub text: String,
     /// The zone.
     pub zone: u16,
-    /// The line that people read.
-    pub text: String,
     /// The mark.
     pub mark: u32,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Where the committed direction comes from.
+    pub source: EndpointRow,
+    /// Where it goes to.
+    pub destination: EndpointRow,
+    /// Whether a reply was seen.
+    pub replied: bool,
+    /// Seconds until it goes, unless another packet comes.
+    pub expires_in: u64,
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port, or the ICMP identifier.
+    pub port: u16,
 }

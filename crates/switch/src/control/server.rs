@@ -1,10 +1,10 @@
 //! The bridge's end of the control socket.
 
-use super::protocol::{FlowRow, MAX_REQUEST, PortRow, Reply, Request, StatusRow, TrafficRow};
-use crate::{Bridge, FlowFilter, FlowReport, PortReport};
-use footbridge_datapath::{Attachment, Error, Traffic};
+use super::protocol::{MAX_REQUEST, Reply, Request, StatusRow};
+use super::rows;
+use crate::{Bridge, FlowFilter};
+use footbridge_datapath::{Error, clock};
 use footbridge_openflow::PortNames;
-use footbridge_openflow::text::display_actions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -186,55 +186,23 @@ fn carry_out(bridge: &Bridge, request: Request) -> Result<Reply, String> {
             let filter = FlowFilter::parse(&filter, &names).map_err(|error| error.to_string())?;
             let printed = if no_names { PortNames::none() } else { names };
             let flows = bridge.flows(&filter);
-            Reply::Flows { flows: flows.iter().map(|flow| flow_row(flow, &printed, stats)).collect() }
+            Reply::Flows { flows: flows.iter().map(|flow| rows::flow(flow, &printed, stats)).collect() }
         }
         Request::Ports {} => {
-            Reply::Ports { ports: bridge.ports().map_err(failed)?.iter().map(port_row).collect() }
+            Reply::Ports { ports: bridge.ports().map_err(failed)?.iter().map(rows::port).collect() }
         }
-        Request::Fdb {} => Reply::Fdb { entries: Vec::new() },
-        Request::Conntrack { .. } => Reply::Conntrack { connections: Vec::new() },
-        Request::FlushConntrack { .. } => Reply::FlushConntrack { flushed: 0 },
+        Request::Fdb {} => {
+            let (names, now) = (bridge.port_names(), clock::now());
+            let entries = bridge.fdb().map_err(failed)?;
+            Reply::Fdb { entries: entries.iter().map(|entry| rows::fdb(entry, &names, now)).collect() }
+        }
+        Request::Conntrack { zone } => {
+            let now = clock::now();
+            let connections = bridge.connections(zone).map_err(failed)?;
+            Reply::Conntrack { connections: connections.iter().map(|c| rows::connection(c, now)).collect() }
+        }
+        Request::FlushConntrack { zone } => {
+            Reply::FlushConntrack { flushed: bridge.flush_connections(zone).map_err(failed)? }
+        }
     })
-}
-
-fn flow_row(report: &FlowReport, names: &PortNames, stats: bool) -> FlowRow {
-    let flow = &report.flow;
-    let text = if stats {
-        flow.display_with_stats(&report.stats(), names).to_string()
-    } else {
-        flow.display(names).to_string()
-    };
-    FlowRow {
-        text,
-        table: flow.table,
-        priority: flow.priority,
-        cookie: format!("{:#x}", flow.cookie),
-        matching: flow.matching.display(names).to_string(),
-        actions: display_actions(&flow.actions, names).to_string(),
-        packets: report.packets,
-        bytes: report.bytes,
-        age: report.age.as_secs_f64(),
-        idle: report.idle.as_secs_f64(),
-    }
-}
-
-fn port_row(port: &PortReport) -> PortRow {
-    let (kind, device) = match &port.attachment {
-        Attachment::Device { ifname } => ("device", Some(ifname.clone())),
-        Attachment::Tunnel { protocol, .. } => (protocol.name(), None),
-    };
-    PortRow {
-        number: port.number.0,
-        name: port.name.clone(),
-        kind: kind.to_owned(),
-        device,
-        link: port.link.name().to_owned(),
-        rx: traffic_row(port.rx),
-        tx: traffic_row(port.tx),
-        drops: port.drops.iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
-    }
-}
-
-fn traffic_row(Traffic { packets, bytes, errors }: Traffic) -> TrafficRow {
-    TrafficRow { packets, bytes, errors }
 }
