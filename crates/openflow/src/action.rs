@@ -135,6 +135,22 @@ pub struct Controller {
     pub meter: Option<u32>,
 }
 
+impl Controller {
+    /// OFPR_ACTION: sent because an action says so.
+    pub const REASON_ACTION: u8 = 1;
+
+    /// What `CONTROLLER:N` means.
+    pub fn output(max_len: u16) -> Controller {
+        let reason = Controller::REASON_ACTION;
+        Controller { max_len, reason, id: 0, userdata: Vec::new(), pause: false, meter: None }
+    }
+
+    /// Whether this is no more than `CONTROLLER:N`, OpenFlow's own output to the controllers.
+    pub fn is_output(&self) -> bool {
+        *self == Controller::output(self.max_len)
+    }
+}
+
 /// One action or instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -289,6 +305,53 @@ pub enum Action {
 }
 
 impl Action {
+    /// The action's word in text.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Output(_) | Action::OutputTruncated { .. } | Action::OutputReg { .. } => "output",
+            Action::Controller(_) => "controller",
+            Action::Enqueue { .. } => "enqueue",
+            Action::Group(_) => "group",
+            Action::Move { .. } => "move",
+            Action::Load { .. } => "load",
+            Action::SetField { .. } => "set_field",
+            Action::ModDlSrc(_) => "mod_dl_src",
+            Action::ModDlDst(_) => "mod_dl_dst",
+            Action::ModNwSrc(_) => "mod_nw_src",
+            Action::ModNwDst(_) => "mod_nw_dst",
+            Action::ModNwTos(_) => "mod_nw_tos",
+            Action::ModNwEcn(_) => "mod_nw_ecn",
+            Action::ModNwTtl(_) => "mod_nw_ttl",
+            Action::ModTpSrc(_) => "mod_tp_src",
+            Action::ModTpDst(_) => "mod_tp_dst",
+            Action::ModVlanVid(_) => "mod_vlan_vid",
+            Action::ModVlanPcp(_) => "mod_vlan_pcp",
+            Action::StripVlan => "strip_vlan",
+            Action::PushVlan(_) => "push_vlan",
+            Action::DecTtl(_) => "dec_ttl",
+            Action::SetTunnel { wide: false, .. } => "set_tunnel",
+            Action::SetTunnel { wide: true, .. } => "set_tunnel64",
+            Action::SetQueue(_) => "set_queue",
+            Action::PopQueue => "pop_queue",
+            Action::Push(_) => "push",
+            Action::Pop(_) => "pop",
+            Action::Resubmit { .. } => "resubmit",
+            Action::Ct(_) => "ct",
+            Action::CtClear => "ct_clear",
+            Action::Conjunction { .. } => "conjunction",
+            Action::Clone(_) => "clone",
+            Action::Note(_) => "note",
+            Action::FinTimeout { .. } => "fin_timeout",
+            Action::CheckPktLarger { .. } => "check_pkt_larger",
+            Action::Exit => "exit",
+            Action::Meter(_) => "meter",
+            Action::ClearActions => "clear_actions",
+            Action::WriteActions(_) => "write_actions",
+            Action::WriteMetadata { .. } => "write_metadata",
+            Action::GotoTable(_) => "goto_table",
+        }
+    }
+
     /// The change this action makes to one field by a constant, where that is all it does.
     ///
     /// None for `mod_tp_*` (which field depends on the packet's protocol) and for the VLAN actions

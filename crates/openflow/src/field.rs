@@ -207,7 +207,7 @@ macro_rules! fields {
 #[rustfmt::skip]
 fields! {
     // Conjunction.
-    ConjId       "conj_id":        32 @ 35/0  Decimal  Exact   None rw (NxmNx 37 "NXM_NX_CONJ_ID") (-);
+    ConjId       "conj_id":        32 @ 35/0  Decimal  Exact   None ro (NxmNx 37 "NXM_NX_CONJ_ID") (-);
     // Tunnel.
     TunId        "tun_id" ["tunnel_id"]: 64 @ 0/0 Hex  Bitwise None rw (NxmNx 16 "NXM_NX_TUN_ID") (OxmOf 38 "OXM_OF_TUNNEL_ID");
     TunSrc       "tun_src":        32 @ 1/32  Ipv4     Bitwise None rw (NxmNx 31 "NXM_NX_TUN_IPV4_SRC") (-);
@@ -283,8 +283,8 @@ fields! {
     VlanVid      "vlan_vid":       13 @ 46/0  Decimal  Bitwise Ethernet rw (-) (OxmOf 6 "OXM_OF_VLAN_VID");
     VlanPcp      "vlan_pcp":        3 @ 46/13 Decimal  Exact   Vlan rw (-) (OxmOf 7 "OXM_OF_VLAN_PCP");
     // IPv4 and IPv6.
-    NwSrc        "nw_src" ["ip_src"]: 32 @ 47/32 Ipv4  Bitwise Ipv4 rw (NxmOf 7 "NXM_OF_IP_SRC") (OxmOf 11 "OXM_OF_IPV4_SRC");
-    NwDst        "nw_dst" ["ip_dst"]: 32 @ 47/0  Ipv4  Bitwise Ipv4 rw (NxmOf 8 "NXM_OF_IP_DST") (OxmOf 12 "OXM_OF_IPV4_DST");
+    NwSrc        "ip_src" ["nw_src"]: 32 @ 47/32 Ipv4  Bitwise Ipv4 rw (NxmOf 7 "NXM_OF_IP_SRC") (OxmOf 11 "OXM_OF_IPV4_SRC");
+    NwDst        "ip_dst" ["nw_dst"]: 32 @ 47/0  Ipv4  Bitwise Ipv4 rw (NxmOf 8 "NXM_OF_IP_DST") (OxmOf 12 "OXM_OF_IPV4_DST");
     Ipv6Src      "ipv6_src":      128 @ 51/0  Ipv6     Bitwise Ipv6 rw (NxmNx 19 "NXM_NX_IPV6_SRC") (OxmOf 26 "OXM_OF_IPV6_SRC");
     Ipv6Dst      "ipv6_dst":      128 @ 53/0  Ipv6     Bitwise Ipv6 rw (NxmNx 20 "NXM_NX_IPV6_DST") (OxmOf 27 "OXM_OF_IPV6_DST");
     Ipv6Label    "ipv6_label":     20 @ 55/32 Hex      Bitwise Ipv6 rw (NxmNx 27 "NXM_NX_IPV6_LABEL") (OxmOf 28 "OXM_OF_IPV6_FLABEL");
@@ -317,8 +317,8 @@ fields! {
     NdTarget     "nd_target":     128 @ 57/0  Ipv6     Bitwise Nd   rw (NxmNx 23 "NXM_NX_ND_TARGET") (OxmOf 31 "OXM_OF_IPV6_ND_TARGET");
     NdSll        "nd_sll":         48 @ 59/16 Ethernet Bitwise NdSolicit rw (NxmNx 24 "NXM_NX_ND_SLL") (OxmOf 32 "OXM_OF_IPV6_ND_SLL");
     NdTll        "nd_tll":         48 @ 60/16 Ethernet Bitwise NdAdvert rw (NxmNx 25 "NXM_NX_ND_TLL") (OxmOf 33 "OXM_OF_IPV6_ND_TLL");
-    NdReserved   "nd_reserved":    32 @ 61/32 Decimal  Exact   Nd   rw (EricEt 1 "ERICOXM_OF_ICMPV6_ND_RESERVED") (-);
-    NdOptionsType "nd_options_type": 8 @ 61/0 Decimal  Exact   Nd   rw (EricEt 2 "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE") (-);
+    NdReserved   "nd_reserved":    32 @ 61/32 Decimal  Exact   Nd   rw (-) (EricEt 1 "ERICOXM_OF_ICMPV6_ND_RESERVED");
+    NdOptionsType "nd_options_type": 8 @ 61/0 Decimal  Exact   Nd   rw (-) (EricEt 2 "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE");
 }
 
 impl Field {
@@ -355,6 +355,18 @@ impl Field {
     pub fn header_name(self) -> &'static str {
         let row = self.info();
         row.nxm.or(row.oxm).map_or(row.name, |h| h.name)
+    }
+
+    /// Whether writing one of two fields changes the other, as `reg0` and `xreg0` do.
+    pub fn shares_bits(self, other: Field) -> bool {
+        let range = |field: Field| {
+            let Location { word, shift } = field.info().location;
+            // Words are numbered from a wide field's high half: count bits from the key's end.
+            let end = (u32::from(word) + field.width().div_ceil(64)) * 64 - u32::from(shift);
+            (end - field.width(), end)
+        };
+        let ((start, end), (other_start, other_end)) = (range(self), range(other));
+        start < other_end && other_start < end
     }
 
     /// Width in bits.

@@ -2,7 +2,7 @@
 
 use super::error::{Fail, nearest};
 use super::parse_value::{self, integer, number, port, subfield};
-use super::print_action::{ALGS, REASON_ACTION, REASONS};
+use super::print_action::{ALGS, REASONS};
 use super::span::{Item, Items, Joint, Span};
 use crate::action::{Action, Controller, Ct, CtNat, CtZone, NatKind, NatSelection};
 use crate::port::{PortNames, PortNo};
@@ -254,13 +254,9 @@ impl Reader<'_> {
 /// Output to a port; to the controllers, as Open vSwitch does, the whole packet.
 fn send(port: PortNo) -> Action {
     match port {
-        PortNo::CONTROLLER => Action::Controller(to_controller(u16::MAX)),
+        PortNo::CONTROLLER => Action::Controller(Controller::output(u16::MAX)),
         port => Action::Output(port),
     }
-}
-
-fn to_controller(max_len: u16) -> Controller {
-    Controller { max_len, reason: REASON_ACTION, id: 0, userdata: Vec::new(), pause: false, meter: None }
 }
 
 fn output(item: &Item<'_>, names: &PortNames) -> Result<Action, Fail> {
@@ -306,9 +302,9 @@ fn enqueue(item: &Item<'_>, names: &PortNames) -> Result<Action, Fail> {
 fn controller(item: &Item<'_>, _: &PortNames) -> Result<Action, Fail> {
     if item.joint != Joint::Parentheses {
         let max_len = if item.value.text.is_empty() { u16::MAX } else { integer(item.value)? };
-        return Ok(Action::Controller(to_controller(max_len)));
+        return Ok(Action::Controller(Controller::output(max_len)));
     }
-    let mut action = to_controller(u16::MAX);
+    let mut action = Controller::output(u16::MAX);
     if item.value.text.bytes().all(|b| b.is_ascii_digit()) && !item.value.text.is_empty() {
         action.max_len = integer(item.value)?;
         return Ok(Action::Controller(action));

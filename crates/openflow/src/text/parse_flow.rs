@@ -1,10 +1,12 @@
 //! Flow lines: dumped, or as `add-flow` takes them; and whole dumps.
 
-use super::error::{Fail, ParseError};
+use super::error::{Fail, ParseError, Problem};
 use super::parse_action;
 use super::parse_match::{self, MatchParser};
 use super::parse_value::integer;
 use super::span::{Item, Items, Joint, Span};
+use crate::check::FlowError;
+use crate::field::Field;
 use crate::flow::{DEFAULT_PRIORITY, Flow, FlowStats};
 use crate::matching::Match;
 use crate::port::PortNames;
@@ -101,9 +103,33 @@ fn flow(line: Span<'_>, names: &PortNames) -> Result<(Flow, FlowStats), Fail> {
             return Err(item.key.misspelt(expected, parse_match::suggestion(item.key.text, WORDS)));
         }
     };
-    flow.matching = matching.finish()?.matching;
-    flow.actions = parse_action::actions(actions, names)?.0;
-    Ok((flow, stats))
+    let fields = matching.finish()?;
+    let (list, action_places) = parse_action::actions(actions, names)?;
+    flow.matching = fields.matching;
+    flow.actions = list;
+    let Some(error) = flow.check().into_iter().next() else { return Ok((flow, stats)) };
+    let at = match &error {
+        FlowError::MatchPrerequisite { .. }
+        | FlowError::ConnectionFamily { .. }
+        | FlowError::ArpOp { .. } => {
+            let named = |(field, _): &&(Field, usize)| error_is_about(&error, *field);
+            fields.places.iter().find(named).map(|(_, at)| *at)
+        }
+        FlowError::Action { index, .. } => action_places.get(*index).copied(),
+        FlowError::NoSuchTable => None,
+    };
+    Err(Fail { at: at.unwrap_or(line.at), problem: Problem::Flow(error) })
+}
+
+/// Whether an error in the match is about this field.
+fn error_is_about(error: &FlowError, named: Field) -> bool {
+    match error {
+        FlowError::MatchPrerequisite { field } | FlowError::ConnectionFamily { field, .. } => {
+            field.shares_bits(named)
+        }
+        FlowError::ArpOp { .. } => named == Field::ArpOp,
+        FlowError::Action { .. } | FlowError::NoSuchTable => false,
+    }
 }
 
 /// Take an item that is neither match nor actions, if it is one.

@@ -93,13 +93,10 @@ impl<'a> MatchParser<'a> {
 
     /// The match.
     pub(super) fn finish(mut self) -> Result<ParsedMatch, Fail> {
-        let later = core::mem::take(&mut self.later);
-        let (first, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|l| rank(l.field) == 0);
-        let (second, third): (Vec<_>, Vec<_>) = rest.into_iter().partition(|l| rank(l.field) == 1);
-        for group in [first, second, third] {
-            for item in group {
-                self.constrain(&item)?;
-            }
+        let mut later = core::mem::take(&mut self.later);
+        later.sort_by_key(|item| rank(item.field));
+        for item in later {
+            self.constrain(&item)?;
         }
         Ok(ParsedMatch { matching: self.matching, places: self.places })
     }
@@ -158,9 +155,10 @@ impl<'a> MatchParser<'a> {
 fn rank(field: Field) -> u8 {
     match field {
         Field::EthType | Field::CtState | Field::VlanTci | Field::VlanVid => 0,
-        Field::NwProto => 1,
-        Field::IcmpType | Field::IcmpCode | Field::Icmpv6Type | Field::Icmpv6Code => 1,
-        _ => 2,
+        Field::NwProto | Field::IpFrag => 1,
+        Field::IcmpType | Field::IcmpCode | Field::Icmpv6Type | Field::Icmpv6Code => 2,
+        Field::TcpSrc | Field::TcpDst => 2,
+        _ => 3,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Actions, as `ovs-ofctl dump-flows` prints them.
 
-use super::print_value::{self, AltHex, PortText, SubfieldText};
+use super::print_value::{self, AltHex, Ipv6Text, PortText, SubfieldText};
 use crate::action::{Action, Controller, Ct, CtNat, CtZone, NatKind, NatSelection};
 use crate::port::{PortNames, PortNo};
 use core::fmt::{self, Display, Write};
@@ -136,16 +136,13 @@ impl Display for ActionText<'_> {
 pub(super) const REASONS: &[&str] =
     &["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];
 
-/// Why `controller()` sends, unless told: `action`.
-pub(super) const REASON_ACTION: u8 = 1;
-
 fn controller(f: &mut fmt::Formatter<'_>, action: &Controller) -> fmt::Result {
     let Controller { max_len, reason, id, userdata, pause, meter } = action;
-    if *reason == REASON_ACTION && *id == 0 && userdata.is_empty() && !pause && meter.is_none() {
+    if action.is_output() {
         return write!(f, "CONTROLLER:{max_len}");
     }
     let mut items = Items::open(f, "controller")?;
-    if *reason != REASON_ACTION {
+    if *reason != Controller::REASON_ACTION {
         match REASONS.get(usize::from(*reason)) {
             Some(word) => items.item(|f| write!(f, "reason={word}"))?,
             None => items.item(|f| write!(f, "reason={reason}"))?,
@@ -219,8 +216,9 @@ fn nat(f: &mut fmt::Formatter<'_>, action: &CtNat) -> fmt::Result {
         })?;
         let Some((first, last)) = addresses else { return Ok(()) };
         let bracketed = |f: &mut fmt::Formatter<'_>, ip: &IpAddr| match ip {
-            IpAddr::V6(ip) if ports.is_some() => write!(f, "[{ip}]"),
-            ip => write!(f, "{ip}"),
+            IpAddr::V6(ip) if ports.is_some() => write!(f, "[{}]", Ipv6Text(*ip)),
+            IpAddr::V6(ip) => write!(f, "{}", Ipv6Text(*ip)),
+            IpAddr::V4(ip) => write!(f, "{ip}"),
         };
         f.write_char('=')?;
         bracketed(f, first)?;

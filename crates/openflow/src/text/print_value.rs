@@ -94,7 +94,7 @@ pub(super) fn field_value(
             if exact { Ok(()) } else { write!(f, "/{mask:#x}") }
         }
         Format::Hex => {
-            write!(f, "{value:#x}")?;
+            AltHex(value).fmt(f)?;
             if exact { Ok(()) } else { write!(f, "/{mask:#x}") }
         }
         Format::Ethernet => mac(f, value, mask),
@@ -129,11 +129,26 @@ pub(super) fn ipv4(f: &mut fmt::Formatter<'_>, value: u128, mask: u128) -> fmt::
 
 /// `IP`, `IP/LENGTH` or `IP/MASK`, with IPv6 addresses.
 pub(super) fn ipv6(f: &mut fmt::Formatter<'_>, value: u128, mask: u128) -> fmt::Result {
-    write!(f, "{}", Ipv6Addr::from(value))?;
+    Ipv6Text(Ipv6Addr::from(value)).fmt(f)?;
     match prefix_length(mask, 128) {
         Some(128) => Ok(()),
         Some(length) => write!(f, "/{length}"),
-        None => write!(f, "/{}", Ipv6Addr::from(mask)),
+        None => write!(f, "/{}", Ipv6Text(Ipv6Addr::from(mask))),
+    }
+}
+
+/// An address as C's inet_ntop writes it: like Rust, but with a dotted quad at the end also of the
+/// old IPv4-compatible addresses.
+pub(super) struct Ipv6Text(pub(super) Ipv6Addr);
+
+impl fmt::Display for Ipv6Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.segments() {
+            [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
+                write!(f, "::{}", Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+            }
+            _ => self.0.fmt(f),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ fn refuses_a_mask_in_a_packet() {
     let error = parse_packet("ip,nw_src=10.0.0.0/8", &PortNames::none()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "column 11: expected a whole value of nw_src, without a mask, found '10.0.0.0/8'"
+        "column 11: expected a whole value of ip_src, without a mask, found '10.0.0.0/8'"
     );
     assert!(parse_packet("ct_state=+trk,ip", &PortNames::none()).is_err());
     let key = parse_packet("ct_state=new|trk,ip", &PortNames::none()).unwrap();

@@ -1,0 +1,200 @@
+//! Our text against a real Open vSwitch's: flows are added to a bridge of its own, without devices,
+//! and dumped again.
+
+mod common;
+
+use common::{Dialect, Random};
+use footbridge_openflow::PortNames;
+use footbridge_openflow::text::{parse_dump, parse_flow};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// An Open vSwitch with one bridge, in a directory of its own.
+struct OpenVswitch {
+    dir: tempfile::TempDir,
+    daemons: Vec<Child>,
+}
+
+impl OpenVswitch {
+    /// Start it; None, with a word why, where it is not installed.
+    fn start(test: &str) -> Option<OpenVswitch> {
+        for program in ["ovs-ofctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl"] {
+            if Command::new(program).arg("--version").stdout(Stdio::null()).status().is_err() {
+                println!("skipped: {test}: {program} is not installed");
+                return None;
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut ovs = OpenVswitch { dir, daemons: Vec::new() };
+        let (database, socket) = (ovs.path("conf.db"), ovs.path("db.sock"));
+        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+        ovs.run("ovsdb-tool", &["create", &database, schema]).expect("a database");
+        let remote = format!("--remote=punix:{socket}");
+        ovs.spawn("ovsdb-server", &[&database, &remote, "--unixctl", &ovs.path("db.ctl")]);
+        ovs.wait_for("db.sock");
+        let db = format!("unix:{socket}");
+        let vsctl_db = format!("--db={db}");
+        ovs.run("ovs-vsctl", &[&vsctl_db, "--no-wait", "init"]).expect("a database made ready");
+        ovs.spawn(
+            "ovs-vswitchd",
+            &[&db, "--disable-system", "--enable-dummy", "--unixctl", &ovs.path("ctl")],
+        );
+        let versions = "protocols=OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15";
+        let bridge = ["set", "bridge", "br0", "datapath_type=dummy", "fail-mode=secure", versions];
+        let mut add = vec![vsctl_db.as_str(), "add-br", "br0", "--"];
+        add.extend(bridge);
+        ovs.run("ovs-vsctl", &add).expect("a bridge");
+        ovs.wait_for("br0.mgmt");
+        Some(ovs)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"] {
+            command.env(variable, self.dir.path());
+        }
+        command.args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn spawn(&mut self, program: &str, args: &[&str]) {
+        let child = self.command(program, args).stderr(Stdio::null()).spawn().unwrap();
+        self.daemons.push(child);
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Result<String, String> {
+        let output = self.command(program, args).output().unwrap();
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).unwrap())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    fn wait_for(&self, name: &str) {
+        let path = PathBuf::from(self.path(name));
+        let end = Instant::now() + Duration::from_secs(20);
+        while !path.exists() {
+            assert!(Instant::now() < end, "{name} did not appear");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Run ovs-ofctl on the bridge.
+    fn ofctl(&self, dialect: Dialect, command: &str, args: &[&str]) -> Result<String, String> {
+        let version = match dialect {
+            Dialect::OpenFlow15 => "OpenFlow15",
+            _ => "OpenFlow10",
+        };
+        let bridge = format!("unix:{}", self.path("br0.mgmt"));
+        let mut all = vec!["-O", version, command, &bridge];
+        all.extend(args);
+        self.run("ovs-ofctl", &all)
+    }
+
+    /// What the bridge makes of flow lines with cookies 1, 2, 3 …, by their cookies; those that it
+    /// refuses are not there.
+    fn dump_of(&self, dialect: Dialect, lines: &[String]) -> BTreeMap<u64, String> {
+        let cookie = |line: &str| {
+            let hex = line.trim().strip_prefix("cookie=0x")?.split(',').next()?;
+            u64::from_str_radix(hex, 16).ok()
+        };
+        self.ofctl(dialect, "del-flows", &[]).unwrap();
+        let mut next = 0;
+        loop {
+            let mut file = std::fs::File::create(self.path("flows")).unwrap();
+            for line in lines.iter().skip(next) {
+                writeln!(file, "{line}").unwrap();
+            }
+            let added = self.ofctl(dialect, "add-flows", &[&self.path("flows")]);
+            let dump = self.ofctl(dialect, "dump-flows", &["--no-stats"]).unwrap();
+            let dumped: BTreeMap<u64, String> =
+                dump.lines().filter_map(|line| Some((cookie(line)?, line.to_owned()))).collect();
+            match added {
+                Ok(_) => return dumped,
+                Err(why) => {
+                    // It stops at the first that it refuses; ovs-ofctl itself adds none and names the line.
+                    let in_file = format!("{}:", self.path("flows"));
+                    let named = why
+                        .split(&in_file)
+                        .nth(1)
+                        .and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
+                    let last = dumped.keys().next_back().map_or(0, |cookie| *cookie as usize);
+                    next = named.map_or(last.max(next) + 1, |line| next + line);
+                    println!("refused: {}\nbecause: {why}", lines[next - 1]);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for OpenVswitch {
+    fn drop(&mut self) {
+        for daemon in self.daemons.iter_mut().rev() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+/// Add random flows to the bridge and compare its dump with what we print; then read the dump and
+/// print it again.
+fn compare(ovs: &OpenVswitch, dialect: Dialect, seed: u64, count: u64) {
+    let names = PortNames::none();
+    let mut random = Random::new(seed);
+    let mut lines = Vec::new();
+    for i in 1..=count {
+        let mut flow = random.flow(dialect);
+        // One of its own for each, so that none replaces another.
+        flow.cookie = i;
+        flow.priority = i as u16;
+        lines.push(flow.display(&names).to_string());
+    }
+    let dumped = ovs.dump_of(dialect, &lines);
+    let mut differences = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        let Some(theirs) = dumped.get(&(i as u64 + 1)) else {
+            differences.push(format!("lost:   {line}"));
+            continue;
+        };
+        if theirs != line {
+            differences.push(format!("ours:   {line}\ntheirs: {theirs}"));
+        }
+        match parse_flow(theirs, &names) {
+            Ok(flow) if flow.display(&names).to_string() == *theirs => {}
+            Ok(flow) => differences.push(format!("read:   {theirs}\nprints: {}", flow.display(&names))),
+            Err(error) => differences.push(format!("read:   {theirs}\nfails:  {error}")),
+        }
+    }
+    let shown = differences.iter().take(40).cloned().collect::<Vec<_>>().join("\n");
+    assert!(differences.is_empty(), "seed {seed}, {} differences:\n{shown}", differences.len());
+}
+
+#[test]
+fn prints_flows_as_open_vswitch_dumps_them() {
+    let Some(ovs) = OpenVswitch::start("prints_flows_as_open_vswitch_dumps_them") else { return };
+    compare(&ovs, Dialect::OpenFlow10, 1, 3000);
+    compare(&ovs, Dialect::OpenFlow15, 2, 3000);
+}
+
+#[test]
+fn reads_and_prints_a_whole_dump() {
+    let Some(ovs) = OpenVswitch::start("reads_and_prints_a_whole_dump") else { return };
+    ovs.ofctl(Dialect::OpenFlow10, "add-flow", &["cookie=1,priority=5,tcp,tp_dst=80,actions=NORMAL"])
+        .unwrap();
+    let dump = ovs.ofctl(Dialect::OpenFlow10, "dump-flows", &[]).unwrap();
+    let names = PortNames::none();
+    let flows = parse_dump(&dump, "dump", &names).unwrap();
+    assert_eq!(flows.len(), 1);
+    for parsed in flows {
+        let line = dump.lines().nth(parsed.line - 1).unwrap();
+        assert_eq!(parsed.flow.display_with_stats(&parsed.stats, &names).to_string(), line);
+    }
+}
