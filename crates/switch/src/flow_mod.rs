@@ -11,6 +11,29 @@ pub enum FlowMod {
     /// Add a flow. One of the same table, priority and match is replaced; its counters go on,
     /// unless the flow says `reset_counts`, and its age starts again.
     Add(Flow),
+    /// Give every flow that the filter selects these actions; its counters and its age go on. None is
+    /// no error, and none is added.
+    Modify {
+        /// Which flows.
+        filter: FlowFilter,
+        /// Their new cookie; None leaves each its own.
+        cookie: Option<u64>,
+        /// Their new actions.
+        actions: Vec<Action>,
+    },
+    /// The same for the flow of exactly this table, priority and match.
+    ModifyStrict {
+        /// Its table.
+        table: u8,
+        /// Its priority.
+        priority: u16,
+        /// Its match.
+        matching: Match,
+        /// Its new cookie; None leaves it its own.
+        cookie: Option<u64>,
+        /// Its new actions.
+        actions: Vec<Action>,
+    },
     /// Delete every flow that the filter selects; none is no error.
     Delete(FlowFilter),
     /// Delete the flow of exactly this table, priority and match; none is no error.
@@ -107,7 +130,7 @@ impl FlowFilter {
         self.table.is_none_or(|table| table == flow.table)
             && (flow.cookie ^ self.cookie) & self.cookie_mask == 0
             && flow.matching.is_subset_of(&self.matching)
-            && self.out_port.is_none_or(|port| flow.actions.iter().any(|a| *a == Action::Output(port)))
+            && self.out_port.is_none_or(|port| flow.actions.contains(&Action::Output(port)))
     }
 
     /// The flows that the filter takes, in the order of a dump.
@@ -132,29 +155,65 @@ pub(crate) fn apply(
     now: Time,
     change: &mut Changes,
 ) -> Result<(), Refusal> {
+    let strict = |pipeline: &Pipeline, table: u8, priority: u16, matching: &Match| -> Vec<FlowId> {
+        pipeline.get_strict(table, priority, matching).map(|entry| entry.id).into_iter().collect()
+    };
+    let loose = |pipeline: &Pipeline, filter: &FlowFilter| -> Vec<FlowId> {
+        filter.select(pipeline).map(|entry| entry.id).collect()
+    };
     match flow_mod {
         FlowMod::Add(flow) => {
-            let replaced =
-                pipeline.get_strict(flow.table, flow.priority, &flow.matching).map(|entry| entry.id);
+            let replaced = strict(pipeline, flow.table, flow.priority, &flow.matching);
             let id = pipeline.insert(flow.clone(), now)?;
-            replaced.into_iter().for_each(|old| change.remove(old));
-            change.0.added.push(id);
+            change.replace(&replaced, id);
+        }
+        FlowMod::Modify { filter, cookie, actions } => {
+            let ids = loose(pipeline, filter);
+            modify(pipeline, &ids, *cookie, actions, change)?;
+        }
+        FlowMod::ModifyStrict { table, priority, matching, cookie, actions } => {
+            let ids = strict(pipeline, *table, *priority, matching);
+            modify(pipeline, &ids, *cookie, actions, change)?;
         }
         FlowMod::Delete(filter) => {
-            let gone: Vec<FlowId> = filter.select(pipeline).map(|entry| entry.id).collect();
-            for id in gone {
-                pipeline.remove(id);
-                change.remove(id);
-            }
+            let ids = loose(pipeline, filter);
+            delete(pipeline, &ids, change);
         }
         FlowMod::DeleteStrict { table, priority, matching } => {
-            if let Some(id) = pipeline.get_strict(*table, *priority, matching).map(|entry| entry.id) {
-                pipeline.remove(id);
-                change.remove(id);
-            }
+            let ids = strict(pipeline, *table, *priority, matching);
+            delete(pipeline, &ids, change);
         }
     }
     Ok(())
+}
+
+fn modify(
+    pipeline: &mut Pipeline,
+    ids: &[FlowId],
+    cookie: Option<u64>,
+    actions: &[Action],
+    change: &mut Changes,
+) -> Result<(), Refusal> {
+    for old in ids {
+        let Some(entry) = pipeline.get(*old) else { continue };
+        let mut flow = Flow::clone(&entry.flow);
+        flow.actions = actions.to_vec();
+        flow.cookie = cookie.unwrap_or(flow.cookie);
+        // That was about its adding: these counters go on.
+        flow.flags.reset_counts = false;
+        // Added again in its own place, at its own time.
+        let added = entry.added;
+        let id = pipeline.insert(flow, added)?;
+        change.replace(&[*old], id);
+    }
+    Ok(())
+}
+
+fn delete(pipeline: &mut Pipeline, ids: &[FlowId], change: &mut Changes) {
+    for id in ids {
+        pipeline.remove(*id);
+        change.remove(*id);
+    }
 }
 
 /// A [`Change`] being gathered: what came and went within one bundle is in neither list.
@@ -162,6 +221,11 @@ pub(crate) fn apply(
 pub(crate) struct Changes(pub(crate) Change);
 
 impl Changes {
+    fn replace(&mut self, old: &[FlowId], new: FlowId) {
+        old.iter().for_each(|id| self.remove(*id));
+        self.0.added.push(new);
+    }
+
     pub(crate) fn remove(&mut self, id: FlowId) {
         match self.0.added.iter().position(|added| *added == id) {
             Some(at) => drop(self.0.added.swap_remove(at)),

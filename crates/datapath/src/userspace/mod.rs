@@ -83,10 +83,9 @@ impl Userspace {
 impl Drop for Userspace {
     fn drop(&mut self) {
         // Where the thread has ended already, there is nothing to stop.
-        if self.commands.send(Command::Stop).is_ok() && self.waker.wake().is_ok() {
-            if let Some(thread) = self.thread.take() {
-                drop(thread.join());
-            }
+        let told = self.commands.send(Command::Stop).is_ok() && self.waker.wake().is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| told) {
+            drop(thread.join());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A tunnel port: one UDP socket that encapsulates and decapsulates.
 
 use crate::Error;
-use crate::port::Attachment;
 use crate::sys;
 use crate::tunnel::{self, OptionMap, TunnelHeader, TunnelHeaderError, TunnelProtocol};
 use footbridge_pipeline::TunnelKey;
@@ -45,11 +44,18 @@ impl From<Errno> for NoFrame {
 }
 
 impl Tunnel {
-    /// The tunnel of an attachment; None where it is a device.
-    pub(super) fn open(attachment: &Attachment) -> Option<Result<Tunnel, Error>> {
-        let Attachment::Tunnel { protocol, udp_port, vni, local, options } = *attachment else {
-            return None;
-        };
+    /// Receive on `local` (None for any address), UDP port `udp_port`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tunnel`] when the port is taken, no device has the address, or without privileges.
+    pub(super) fn open(
+        protocol: TunnelProtocol,
+        udp_port: u16,
+        vni: u32,
+        local: Option<Ipv4Addr>,
+        options: OptionMap,
+    ) -> Result<Tunnel, Error> {
         let local = local.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let open = || {
             let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -68,7 +74,7 @@ impl Tunnel {
             bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(local, udp_port)))?;
             Ok(Tunnel { socket, protocol, udp_port, vni, options })
         };
-        Some(open().map_err(|errno| Error::Tunnel { protocol, local, udp_port, errno }))
+        open().map_err(|errno| Error::Tunnel { protocol, local, udp_port, errno })
     }
 
     pub(super) fn socket(&self) -> &OwnedFd {

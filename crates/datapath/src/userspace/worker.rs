@@ -139,17 +139,17 @@ impl Worker {
         for _ in 0..BATCH {
             let Some(port) = self.ports.get_mut(&number) else { return };
             match port.receive(&mut self.buffer) {
-                Received::Packet(frame, tunnel) => {
+                Ok((frame, tunnel)) => {
                     port.rx.count(frame.len());
                     self.process(Packet { in_port: number, frame, tunnel });
                 }
-                Received::Drop(reason) => port.drops.count(reason),
-                Received::Error => port.rx.errors += 1,
-                Received::Nothing => {
+                Err(Missing::Dropped(reason)) => port.drops.count(reason),
+                Err(Missing::Error) => port.rx.errors += 1,
+                Err(Missing::Nothing) => {
                     port.ready = false;
                     return;
                 }
-                Received::Lost => {
+                Err(Missing::Lost) => {
                     port.ready = false;
                     self.refresh(number);
                     return;
@@ -203,10 +203,11 @@ impl Worker {
         if let Some(taken) = self.ports.get(&number) {
             return Err(Error::PortTaken { number, name: taken.name.clone() });
         }
-        let end = match (Tunnel::open(&spec.attachment), &spec.attachment) {
-            (Some(tunnel), _) => End::Tunnel(tunnel?),
-            (None, Attachment::Device { ifname }) => End::Device(Device::new(ifname)),
-            (None, Attachment::Tunnel { .. }) => return Ok(()),
+        let end = match &spec.attachment {
+            Attachment::Device { ifname } => End::Device(Device::new(ifname)),
+            Attachment::Tunnel { protocol, udp_port, vni, local, options } => {
+                End::Tunnel(Tunnel::open(*protocol, *udp_port, *vni, *local, *options)?)
+            }
         };
         let mut port = Port {
             name: spec.name.clone(),
@@ -256,11 +257,10 @@ impl Worker {
     }
 }
 
-/// What a port's socket gave.
-enum Received {
-    Packet(Vec<u8>, TunnelKey),
-    /// A frame that is none for the pipeline.
-    Drop(DropReason),
+/// Why a port's socket gave no packet.
+enum Missing {
+    /// What came is none for the pipeline.
+    Dropped(DropReason),
     /// No frame this time; perhaps the next.
     Error,
     /// No more frames for now.
@@ -284,31 +284,27 @@ impl Port {
         }
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> Received {
-        let errno = match &self.end {
-            End::Device(device) => match device.receive(buffer) {
-                Ok(frame) => return Received::Packet(frame, TunnelKey::default()),
-                Err(errno) => errno,
-            },
-            End::Tunnel(tunnel) => match tunnel.receive(buffer) {
-                Ok((frame, key)) => return Received::Packet(frame, key),
-                Err(NoFrame::Errno(errno)) => errno,
-                Err(NoFrame::WrongVni) => return Received::Drop(DropReason::TunnelId),
-                Err(NoFrame::Header(error)) => {
-                    tracing::trace!(port = self.name, %error, "datagram dropped");
-                    return Received::Drop(DropReason::TunnelHeader);
-                }
-            },
-        };
-        match errno {
-            Errno::EAGAIN => Received::Nothing,
-            Errno::EMSGSIZE => Received::Drop(DropReason::TooBig),
-            Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => Received::Lost,
-            errno => {
-                tracing::debug!(port = self.name, %errno, "receiving failed");
-                Received::Error
+    fn receive(&self, buffer: &mut [u8]) -> Result<(Vec<u8>, TunnelKey), Missing> {
+        let received = match &self.end {
+            End::Device(device) => {
+                device.receive(buffer).map(|frame| (frame, TunnelKey::default())).map_err(NoFrame::Errno)
             }
-        }
+            End::Tunnel(tunnel) => tunnel.receive(buffer),
+        };
+        received.map_err(|missing| match missing {
+            NoFrame::WrongVni => Missing::Dropped(DropReason::TunnelId),
+            NoFrame::Header(error) => {
+                tracing::trace!(port = self.name, %error, "datagram dropped");
+                Missing::Dropped(DropReason::TunnelHeader)
+            }
+            NoFrame::Errno(Errno::EAGAIN) => Missing::Nothing,
+            NoFrame::Errno(Errno::EMSGSIZE) => Missing::Dropped(DropReason::TooBig),
+            NoFrame::Errno(Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO) => Missing::Lost,
+            NoFrame::Errno(errno) => {
+                tracing::debug!(port = self.name, %errno, "receiving failed");
+                Missing::Error
+            }
+        })
     }
 
     fn send(&mut self, output: &Output) -> Result<(), Lost> {
@@ -350,11 +346,11 @@ impl Port {
     fn refresh(&mut self, poll: &Poll, number: PortNo) {
         let End::Device(device) = &mut self.end else { return };
         let before = device.link();
-        if device.refresh() {
-            if let Some(socket) = device.socket() {
-                watch(poll, socket, number);
-                self.ready = true;
-            }
+        if device.refresh()
+            && let Some(socket) = device.socket()
+        {
+            watch(poll, socket, number);
+            self.ready = true;
         }
         let after = device.link();
         if before != after {
