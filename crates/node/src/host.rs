@@ -1,6 +1,326 @@
-//! What of the Linux host should be so.
+//! What of the Linux host should be so, what is, and the steps between: plain values.
+//!
+//! # Contract
+//!
+//! [`Desired::of`] follows from the node's state; [`diff`] compares it with what was read back
+//! ([`Actual`]) and returns the steps that are missing, in the order in which they must be taken.
+//! Steps that need a device which is only just made come with the next diff, so the caller reads and
+//! diffs until nothing is left. What a hand or another program took away comes back by the same way.
+//! The kernel's side, reading and applying, is [`kernel`].
+//!
+//! # The rules
+//!
+//! * The gateway is one end of a veth pair, with the node's first pod address; the other end,
+//!   `<gateway>-p`, is the bridge's.
+//! * A bridge-side device has no address and no IPv6, and the host's stack takes nothing that
+//!   arrives on it ([`firewall`]); it goes up only when that is in place.
+//! * A peer's subnet is routed via the peer's gateway, `onlink` on our gateway. No neighbour entry is
+//!   ever written: the kernel asks and the bridge answers.
+
+pub mod firewall;
+pub mod kernel;
+
+use crate::config::{GLOBAL_VIRTUAL_MAC, TunnelType};
+use crate::state::NodeState;
+use crate::subnet::Subnet;
+use firewall::Firewall;
+use footbridge_openflow::MacAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// The MTU of an uplink that isn't found: Ethernet's.
+const DEFAULT_UPLINK_MTU: u32 = 1500;
+
+/// The longest gateway name: its peer's must fit IFNAMSIZ.
+pub const GATEWAY_NAME_MAX: usize = 13;
 
 /// The device that is the bridge's end of the gateway's veth pair.
 pub fn gateway_peer_name(gateway: &str) -> String {
     format!("{gateway}-p")
 }
+
+/// The host as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The gateway's device.
+    pub gateway: String,
+    /// Its MAC address.
+    pub gateway_mac: MacAddr,
+    /// This node's pod subnet; the gateway has its first address.
+    pub subnet: Subnet,
+    /// The gateway's MTU.
+    pub mtu: u32,
+    /// Devices on the bridge's side: the gateway's peer and the pods' host interfaces.
+    pub bridge_sides: BTreeSet<String>,
+    /// Peers' subnets.
+    pub peers: BTreeSet<Subnet>,
+    /// The tunnels' UDP port.
+    pub tunnel_port: u16,
+}
+
+/// The host as it was read back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Actual {
+    /// Devices by name.
+    pub links: BTreeMap<String, Link>,
+    /// IPv4 addresses by device.
+    pub addresses: BTreeMap<String, BTreeSet<(Ipv4Addr, u8)>>,
+    /// Routes of the main table that lead over the gateway.
+    pub routes: BTreeSet<Route>,
+    /// The gateway's neighbours that have a MAC address.
+    pub neighbours: BTreeSet<Neighbour>,
+    /// The settings looked at, by path under /proc/sys; one that the kernel lacks is not here.
+    pub sysctls: BTreeMap<String, String>,
+    /// What nftables has.
+    pub firewall: Firewall,
+    /// Devices (by number, which is not reused) whose offloads were switched off.
+    pub plain: BTreeSet<u32>,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Its MAC address; None for devices without one of 6 bytes.
+    pub mac: Option<MacAddr>,
+    /// Its MTU.
+    pub mtu: u32,
+    /// A veth's other end's number, in whatever namespace that is.
+    pub veth_peer: Option<u32>,
+}
+
+/// A route over the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// Where to.
+    pub subnet: Subnet,
+    /// The next hop; None for the gateway's own subnet.
+    pub via: Option<Ipv4Addr>,
+    /// `onlink`
+    pub onlink: bool,
+    /// The metric.
+    pub metric: u32,
+}
+
+/// A neighbour at the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Neighbour {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Written by hand, never asked about again (NUD_PERMANENT or NUD_NOARP).
+    pub fixed: bool,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make the gateway's veth pair.
+    CreateGateway {
+        /// The host's end.
+        name: String,
+        /// The bridge's end.
+        peer: String,
+        /// The host's end's MAC address.
+        mac: MacAddr,
+        /// Of both ends.
+        mtu: u32,
+    },
+    /// Take a device away.
+    DeleteLink(String),
+    /// Change what nftables has.
+    Firewall(firewall::Change),
+    /// Write a setting.
+    SetSysctl {
+        /// Path under /proc/sys.
+        key: String,
+        /// New value.
+        value: &'static str,
+    },
+    /// Switch a device's offloads off.
+    DisableOffloads(String),
+    /// Set a device's MAC address.
+    SetMac(String, MacAddr),
+    /// Set a device's MTU.
+    SetMtu(String, u32),
+    /// Take an address off a device.
+    DelAddress(String, Ipv4Addr, u8),
+    /// Give a device an address.
+    AddAddress(String, Ipv4Addr, u8),
+    /// Bring a device up.
+    SetUp(String),
+    /// Make or replace a route over the gateway.
+    PutRoute(Route),
+    /// Take a route over the gateway away.
+    DelRoute(Route),
+    /// Forget a neighbour at the gateway.
+    DelNeighbour(Ipv4Addr),
+}
+
+/// A device of the gateway's name is there that is none of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("device {0} is there and is no veth pair of ours: remove or rename it, or choose another --gateway")]
+pub struct DeviceTaken(pub String);
+
+impl Desired {
+    /// What the state asks for, over an uplink of `uplink_mtu` (where it was found).
+    pub fn of(state: &NodeState, uplink_mtu: Option<u32>) -> Desired {
+        let mut bridge_sides: BTreeSet<String> = state.pods.iter().map(|pod| pod.interface.clone()).collect();
+        bridge_sides.insert(gateway_peer_name(&state.config.gateway));
+        Desired {
+            gateway: state.config.gateway.clone(),
+            gateway_mac: state.gateway_mac,
+            subnet: state.subnet,
+            mtu: uplink_mtu.unwrap_or(DEFAULT_UPLINK_MTU).saturating_sub(TunnelType::OVERHEAD),
+            bridge_sides,
+            peers: state.peers.iter().map(|peer| peer.subnet).collect(),
+            tunnel_port: state.config.tunnel_type.udp_port(),
+        }
+    }
+
+    /// The settings: path under /proc/sys, and value.
+    pub fn sysctls(&self) -> Vec<(String, &'static str)> {
+        let gateway = |name: &str| format!("net/ipv4/conf/{}/{name}", self.gateway);
+        let mut settings = vec![
+            ("net/ipv4/ip_forward".to_owned(), "1"),
+            // Pod to service to local pod leaves by the interface it came in on.
+            ("net/ipv4/conf/all/send_redirects".to_owned(), "0"),
+            (gateway("send_redirects"), "0"),
+            // The host asks with the gateway's own address, or the guard drops the question.
+            (gateway("arp_announce"), "1"),
+            (gateway("rp_filter"), "2"),
+        ];
+        let no_ipv6 = |device: &String| (format!("net/ipv6/conf/{device}/disable_ipv6"), "1");
+        settings.extend(self.bridge_sides.iter().map(no_ipv6));
+        settings
+    }
+
+    /// The routes over the gateway.
+    fn routes(&self) -> BTreeSet<Route> {
+        let peer =
+            |subnet: &Subnet| Route { subnet: *subnet, via: Some(subnet.gateway()), onlink: true, metric: 0 };
+        let own = Route { subnet: self.subnet, via: None, onlink: false, metric: 0 };
+        self.peers.iter().map(peer).chain([own]).collect()
+    }
+}
+
+/// What has to be done, in this order, to come nearer to `desired`; nothing when it is reached.
+///
+/// # Errors
+/// The gateway's name belongs to a device that is not ours to remove.
+pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, DeviceTaken> {
+    let mut steps = Vec::new();
+    let gateway_there = gateway_steps(desired, actual, &mut steps)?;
+    let present: BTreeSet<&String> =
+        desired.bridge_sides.iter().filter(|name| actual.links.contains_key(*name)).collect();
+    let guarded = |name: &String| actual.firewall.guards.contains(name);
+    if let Some(change) = firewall::diff(desired, &present, &actual.links, &actual.firewall) {
+        steps.push(Step::Firewall(change));
+    }
+    for (key, value) in desired.sysctls() {
+        if actual.sysctls.get(&key).is_some_and(|is| is != value) {
+            steps.push(Step::SetSysctl { key, value });
+        }
+    }
+    for name in &present {
+        for (address, prefix) in actual.addresses.get(*name).into_iter().flatten() {
+            steps.push(Step::DelAddress((*name).clone(), *address, *prefix));
+        }
+        let Some(link) = actual.links.get(*name) else { continue };
+        if **name == gateway_peer_name(&desired.gateway) && link.mtu != desired.mtu {
+            steps.push(Step::SetMtu((*name).clone(), desired.mtu));
+        }
+        // Until the guard was seen in place, the device stays down.
+        if !link.up && guarded(name) {
+            steps.push(Step::SetUp((*name).clone()));
+        }
+    }
+    if gateway_there {
+        gateway_settings(desired, actual, &mut steps);
+        network_steps(desired, actual, &mut steps);
+    }
+    Ok(steps)
+}
+
+/// Make the pair, or make it anew; whether it is there already.
+fn gateway_steps(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) -> Result<bool, DeviceTaken> {
+    let name = &desired.gateway;
+    let peer = gateway_peer_name(name);
+    let (here, there) = (actual.links.get(name), actual.links.get(&peer));
+    if let (Some(here), Some(there)) = (here, there) {
+        if here.veth_peer == Some(there.index) && there.veth_peer == Some(here.index) {
+            return Ok(true);
+        }
+    }
+    // One end alone, or two that don't belong together.
+    for (name, link) in [(name, here), (&peer, there)] {
+        match link {
+            Some(Link { veth_peer: None, .. }) => return Err(DeviceTaken(name.clone())),
+            Some(_) => steps.push(Step::DeleteLink(name.clone())),
+            None => {}
+        }
+    }
+    steps.push(Step::CreateGateway { name: name.clone(), peer, mac: desired.gateway_mac, mtu: desired.mtu });
+    Ok(false)
+}
+
+fn gateway_settings(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) {
+    let name = &desired.gateway;
+    let Some(link) = actual.links.get(name) else { return };
+    if link.mac != Some(desired.gateway_mac) {
+        steps.push(Step::SetMac(name.clone(), desired.gateway_mac));
+    }
+    if link.mtu != desired.mtu {
+        steps.push(Step::SetMtu(name.clone(), desired.mtu));
+    }
+    if !actual.plain.contains(&link.index) {
+        steps.push(Step::DisableOffloads(name.clone()));
+    }
+    let wanted = (desired.subnet.gateway(), desired.subnet.prefix());
+    let has = actual.addresses.get(name).cloned().unwrap_or_default();
+    for (address, prefix) in has.iter().filter(|address| **address != wanted) {
+        steps.push(Step::DelAddress(name.clone(), *address, *prefix));
+    }
+    if !has.contains(&wanted) {
+        steps.push(Step::AddAddress(name.clone(), wanted.0, wanted.1));
+    }
+    if !link.up {
+        steps.push(Step::SetUp(name.clone()));
+    }
+}
+
+fn network_steps(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) {
+    // The kernel makes the own subnet's route itself when the gateway has its address and is up.
+    let settled = !steps.iter().any(|step| matches!(step, Step::AddAddress(..) | Step::SetUp(_)));
+    let wanted = desired.routes();
+    for route in wanted.difference(&actual.routes) {
+        if route.via.is_some() || settled {
+            steps.push(Step::PutRoute(*route));
+        }
+    }
+    // A route that stands where a wanted one goes, with another metric or next hop; and routes to
+    // what is no peer any more, which `onlink` tells from an administrator's own.
+    for route in actual.routes.difference(&wanted) {
+        let peer = desired.peers.contains(&route.subnet);
+        let replaced = peer && route.metric == 0;
+        if (route.onlink || peer) && !replaced {
+            steps.push(Step::DelRoute(*route));
+        }
+    }
+    let gateways: BTreeSet<Ipv4Addr> = desired.peers.iter().map(|subnet| subnet.gateway()).collect();
+    for neighbour in &actual.neighbours {
+        let of_a_peer = gateways.contains(&neighbour.address);
+        let is_virtual = neighbour.mac == GLOBAL_VIRTUAL_MAC;
+        let wrong = if of_a_peer { neighbour.fixed || !is_virtual } else { is_virtual };
+        if wrong {
+            steps.push(Step::DelNeighbour(neighbour.address));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,34 @@
 //! What a Kubernetes node wants of its pod network, as plain values; and the loop that makes the
 //! world so.
 //!
-//! The functional core: [`cluster`] reads Kubernetes objects, [`state`] is what one node knows of
-//! them, [`tables`] the flows that follow.
+//! # The functional core
+//!
+//! [`cluster`] reads Kubernetes objects; [`state`] is what one node knows of them; from it follow
+//! the flows ([`tables`]) and the host's devices, routes and settings ([`host`]). All of that is
+//! pure: equal inputs give equal outputs, and nothing panics on any input.
+//!
+//! # The thin shell
+//!
+//! [`source`] watches the cluster, [`store`] keeps what survives, [`host::kernel`] speaks to Linux,
+//! [`reconcile`] is the one loop, and [`agent`] puts it together with a bridge.
+//!
+//! # Limits
+//!
+//! IPv4; the userspace datapath; network policies are reported and not enforced.
 
+pub mod agent;
 pub mod cluster;
 pub mod config;
 pub mod host;
 pub mod identity;
+pub mod reconcile;
+pub mod source;
 pub mod state;
+pub mod store;
 pub mod subnet;
 pub mod tables;
 
+pub use agent::AgentConfig;
 pub use cluster::{Cluster, ClusterError};
 pub use config::{NodeConfig, TunnelType};
 pub use identity::PortAssignments;

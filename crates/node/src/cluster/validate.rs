@@ -174,14 +174,16 @@ fn parse_pod(pod: &v1::Pod, at: &mut At<'_>) -> Option<Pod> {
     })
 }
 
-/// Why Linux would not take the name, if so (dev_valid_name in net/core/dev.c).
+/// Why the name can't be an interface's here: Linux takes more (dev_valid_name in net/core/dev.c),
+/// but nftables' chains and OpenFlow's text name the interface too.
 fn refuse_interface(name: &str) -> Option<String> {
     if name.is_empty() || name.len() > INTERFACE_NAME_MAX {
         return Some(format!("'{name}' is no interface name: those have 1 to {INTERFACE_NAME_MAX} bytes"));
     }
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control() || !c.is_ascii();
+    let bad = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-');
     if name == "." || name == ".." || name.contains(bad) {
-        return Some(format!("'{}' is no interface name", name.escape_debug()));
+        let name = name.escape_debug();
+        return Some(format!("'{name}' is no interface name: letters, digits, '.', '_' and '-' make one"));
     }
     None
 }

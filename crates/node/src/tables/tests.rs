@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::Cluster;
 use crate::config::NodeConfig;
 use crate::identity::PortAssignments;
+use footbridge_openflow::{PortNames, PortNo, text};
 use std::collections::BTreeSet;
 
 const ARTICLE: &str = include_str!("../../../footbridge/labs/article.yaml");
@@ -13,6 +14,42 @@ fn state(text: &str, node: &str) -> NodeState {
     let cluster = Cluster::parse("test", text).unwrap();
     let ports = PortAssignments::default().updated(cluster.pods_on(node)).unwrap();
     NodeState::derive(&cluster, &NodeConfig::new(node), &ports, Round::FIRST).unwrap()
+}
+
+/// The dump of the article's worker1, less what network policies made: cookie 0x105…, and in
+/// tables 60 and 100 all but priority 0.
+fn worker1_dump() -> Vec<Flow> {
+    let names: PortNames = [
+        (1, "antrea-tun0"),
+        (2, "antrea-gw0"),
+        (3, "coredns--3e3abf"),
+        (4, "antrea-o-830766"),
+        (48, "backend1-bab86f"),
+        (49, "frontend-a3ba2f"),
+    ]
+    .into_iter()
+    .map(|(number, name)| (PortNo(number), name))
+    .collect();
+    let dump = include_str!("../../tests/data/worker1.flows");
+    let flows = dump.lines().map(|line| text::parse_flow(line, &names).unwrap());
+    flows
+        .filter(|f| f.cookie >> 40 != 0x0105)
+        .filter(|f| !matches!(f.table, 60 | 100) || f.priority == 0)
+        .collect()
+}
+
+#[test]
+fn the_articles_worker1_has_the_articles_flows_in_the_articles_order() {
+    let made = flows(&state(ARTICLE, "worker1"));
+    let dump = worker1_dump();
+    assert!(dump.len() > 40);
+    for flow in &dump {
+        assert!(made.contains(flow), "missing: {flow:#?}");
+    }
+    for flow in &made {
+        assert!(dump.contains(flow), "too many: {flow:#?}");
+    }
+    assert_eq!(made, dump, "in this order");
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! The agent: a datapath, a bridge, its control socket and the loop that programs them, together.
+
+use crate::config::{GATEWAY_PORT, NodeConfig};
+use crate::host::GATEWAY_NAME_MAX;
+use crate::reconcile::{PassError, Reconciler};
+use crate::source::FileSource;
+use crate::store::{Store, StoreError};
+use footbridge_datapath::userspace::Userspace;
+use footbridge_switch::Bridge;
+use footbridge_switch::control::{Server, ServerError};
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the agent is run with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The node's part.
+    pub node: NodeConfig,
+    /// The cluster file.
+    pub cluster: PathBuf,
+    /// Sockets, `agent.pid` and `ready`; made with mode 0700.
+    pub run_dir: PathBuf,
+    /// What survives the agent.
+    pub state_dir: PathBuf,
+}
+
+/// Why the agent did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The gateway's name leaves no room for its peer's.
+    #[error("gateway name '{0}' is too long: {GATEWAY_NAME_MAX} bytes at most, for '{0}-p' is a device too")]
+    GatewayName(String),
+    /// A file of the run directory.
+    #[error("can't write {}: {source}", path.display())]
+    RunDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The state directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The datapath or the bridge.
+    #[error("can't start the bridge: {0}")]
+    Bridge(#[from] footbridge_datapath::Error),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ServerError),
+    /// The loop.
+    #[error(transparent)]
+    Start(#[from] PassError),
+}
+
+/// The name of the file that is there while the agent has reached everything once.
+pub const READY: &str = "ready";
+/// The name of the file with the agent's process id.
+pub const PID: &str = "agent.pid";
+
+/// Run a node's agent until `cancel` is done.
+///
+/// Has to be called in the node's network namespace, on a current-thread tokio runtime with I/O and
+/// time, so that every socket is opened there. When the first full pass is done `<run_dir>/ready`
+/// appears. At the end devices, routes and guards stay: the bridge fails closed, and the next agent
+/// finds them as they should be.
+///
+/// # Errors
+/// What kept it from starting; later trouble is logged and retried.
+pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Result<(), AgentError> {
+    if config.node.gateway.len() > GATEWAY_NAME_MAX || config.node.gateway.is_empty() {
+        return Err(AgentError::GatewayName(config.node.gateway));
+    }
+    let in_run_dir = |path: PathBuf| move |source| AgentError::RunDir { path, source };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.run_dir)
+        .map_err(in_run_dir(config.run_dir.clone()))?;
+    let ready = Mark { path: config.run_dir.join(READY) };
+    ready.remove();
+    let store = Store::open(&config.state_dir)?;
+    let bridge = Arc::new(Bridge::new(&config.node.bridge, Box::new(Userspace::start()?))?);
+    let socket = config.run_dir.join(format!("{}.ctl", config.node.bridge));
+    let control = tokio::spawn(Server::bind(&socket, Arc::clone(&bridge))?.run());
+    let pid = Mark { path: config.run_dir.join(PID) };
+    fs::write(&pid.path, format!("{}\n", std::process::id())).map_err(in_run_dir(pid.path.clone()))?;
+    let mut reconciler = Reconciler::new(config.node.clone(), Arc::clone(&bridge), store)?;
+    let source = FileSource::new(&config.cluster);
+    let node = config.node.node.as_str();
+    let announce = || match fs::write(&ready.path, "") {
+        Ok(()) => tracing::info!(node, gateway_port = GATEWAY_PORT.0, "ready"),
+        Err(error) => tracing::error!(%error, path = %ready.path.display(), "can't say that it is ready"),
+    };
+    tokio::select! {
+        () = cancel => tracing::info!(node, "ending; devices, routes and guards stay"),
+        () = reconciler.run(source, announce) => {}
+    }
+    control.abort();
+    // It ends with the abort; only then is its socket gone.
+    drop(control.await);
+    Ok(())
+}
+
+/// A file that is there while the agent is.
+struct Mark {
+    path: PathBuf,
+}
+
+impl Mark {
+    fn remove(&self) {
+        remove(&self.path);
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, path = %path.display(), "can't be removed");
+        }
+        _ => {}
+    }
+}

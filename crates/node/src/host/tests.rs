@@ -1,0 +1,258 @@
+//! Diffs against a host that is a value.
+
+use super::*;
+use crate::cluster::Cluster;
+use crate::config::NodeConfig;
+use crate::identity::PortAssignments;
+use crate::tables::Round;
+use proptest::prelude::*;
+
+const ARTICLE: &str = include_str!("../../../footbridge/labs/article.yaml");
+
+fn worker1() -> Desired {
+    let cluster = Cluster::parse("article.yaml", ARTICLE).unwrap();
+    let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
+    let state = NodeState::derive(&cluster, &NodeConfig::new("worker1"), &ports, Round::FIRST).unwrap();
+    Desired::of(&state, Some(1500))
+}
+
+/// Take a step on the value, as the kernel would.
+fn take(host: &mut Actual, step: &Step, desired: &Desired) {
+    let next_index = host.links.values().map(|l| l.index).max().unwrap_or(0) + 1;
+    match step {
+        Step::CreateGateway { name, peer, mac, mtu } => {
+            let end = |index, other, mac| Link { index, up: false, mac, mtu: *mtu, veth_peer: Some(other) };
+            host.links.insert(name.clone(), end(next_index, next_index + 1, Some(*mac)));
+            host.links.insert(peer.clone(), end(next_index + 1, next_index, Some(MacAddr([2; 6]))));
+            for key in ["send_redirects", "arp_announce", "rp_filter"] {
+                host.sysctls.insert(format!("net/ipv4/conf/{name}/{key}"), "unset".to_owned());
+            }
+            host.sysctls.insert(format!("net/ipv6/conf/{peer}/disable_ipv6"), "0".to_owned());
+        }
+        Step::DeleteLink(name) => {
+            let gone = host.links.remove(name);
+            if let Some(peer) = gone.and_then(|l| l.veth_peer) {
+                host.links.retain(|_, l| l.index != peer);
+            }
+            host.addresses.retain(|device, _| host.links.contains_key(device));
+            if !host.links.contains_key(&desired.gateway) {
+                host.routes.clear();
+                host.neighbours.clear();
+            }
+        }
+        Step::Firewall(change) => {
+            host.firewall.guards.extend(change.guard.iter().cloned());
+            change.unguard.iter().for_each(|name| drop(host.firewall.guards.remove(name)));
+            // What nft would list after the commands.
+            let commands = change.commands();
+            for command in commands["nftables"].as_array().unwrap() {
+                if let Some(rule) = command.get("add").or(command.get("insert")).and_then(|c| c.get("rule")) {
+                    let text = |key: &str| rule[key].as_str().unwrap().to_owned();
+                    if rule["table"] == "footbridge" {
+                        host.firewall.tunnel_rules.get_or_insert_default().insert(text("comment"));
+                    } else {
+                        let chain = firewall::Chain {
+                            family: text("family"),
+                            table: text("table"),
+                            name: text("chain"),
+                        };
+                        host.firewall.forward.get_mut(&chain).unwrap().insert(text("comment"));
+                    }
+                } else if command["delete"]["table"]["family"] == "inet" {
+                    host.firewall.tunnel_rules = Some(BTreeSet::new());
+                }
+            }
+        }
+        Step::SetSysctl { key, value } => drop(host.sysctls.insert(key.clone(), (*value).to_owned())),
+        Step::DisableOffloads(name) => {
+            host.plain.insert(host.links[name].index);
+        }
+        Step::SetMac(name, mac) => host.links.get_mut(name).unwrap().mac = Some(*mac),
+        Step::SetMtu(name, mtu) => host.links.get_mut(name).unwrap().mtu = *mtu,
+        Step::DelAddress(name, address, prefix) => {
+            assert!(host.addresses.get_mut(name).unwrap().remove(&(*address, *prefix)));
+        }
+        Step::AddAddress(name, address, prefix) => {
+            host.addresses.entry(name.clone()).or_default().insert((*address, *prefix));
+            let subnet = Subnet::containing(*address, *prefix).unwrap();
+            host.routes.insert(Route { subnet, via: None, onlink: false, metric: 0 });
+        }
+        Step::SetUp(name) => {
+            assert!(
+                !desired.bridge_sides.contains(name) || host.firewall.guards.contains(name),
+                "{name} goes up before it is guarded"
+            );
+            host.links.get_mut(name).unwrap().up = true;
+        }
+        Step::PutRoute(route) => {
+            host.routes.retain(|r| r.subnet != route.subnet || r.metric != route.metric);
+            host.routes.insert(*route);
+        }
+        Step::DelRoute(route) => assert!(host.routes.remove(route)),
+        Step::DelNeighbour(address) => host.neighbours.retain(|n| n.address != *address),
+    }
+}
+
+/// Read, diff and apply until nothing is left; how often that took.
+fn settle(host: &mut Actual, desired: &Desired) -> usize {
+    for times in 0..6 {
+        let steps = diff(desired, host).unwrap();
+        if steps.is_empty() {
+            return times;
+        }
+        // Deletions first, as `Kernel::apply` does with routes.
+        let rank = |step: &Step| match step {
+            Step::DelRoute(_) => 1,
+            Step::PutRoute(_) => 2,
+            _ => 0,
+        };
+        let mut steps = steps;
+        steps.sort_by_key(rank);
+        for step in &steps {
+            take(host, step, desired);
+        }
+    }
+    panic!("never settles; left: {:#?}", diff(desired, host));
+}
+
+fn pod_device(index: u32) -> Link {
+    Link { index, up: false, mac: Some(MacAddr([2, 0, 0, 0, 0, 9])), mtu: 1450, veth_peer: Some(99) }
+}
+
+fn bare_host() -> Actual {
+    let mut host = Actual::default();
+    host.links.insert("frontend-a3ba2f".to_owned(), pod_device(10));
+    host.sysctls.insert("net/ipv4/ip_forward".to_owned(), "0".to_owned());
+    host.sysctls.insert("net/ipv4/conf/all/send_redirects".to_owned(), "1".to_owned());
+    host
+}
+
+#[test]
+fn a_bare_host_becomes_the_articles_worker1() {
+    let (mut host, desired) = (bare_host(), worker1());
+    assert!(settle(&mut host, &desired) <= 4);
+    let via = |subnet: &str| {
+        let subnet: Subnet = subnet.parse().unwrap();
+        Route { subnet, via: Some(subnet.gateway()), onlink: true, metric: 0 }
+    };
+    assert!(host.routes.contains(&via("10.222.0.0/24")) && host.routes.contains(&via("10.222.2.0/24")));
+    assert!(host.links["frontend-a3ba2f"].up && host.links["antrea-gw0-p"].up && host.links["antrea-gw0"].up);
+    assert_eq!(host.links["antrea-gw0"].mtu, 1450);
+    assert_eq!(host.sysctls["net/ipv4/ip_forward"], "1");
+    assert_eq!(host.firewall.tunnel_rules.as_ref().unwrap().len(), 2);
+}
+
+#[test]
+fn a_neighbour_written_by_hand_or_wrong_is_forgotten_and_a_right_one_kept() {
+    let (mut host, desired) = (bare_host(), worker1());
+    settle(&mut host, &desired);
+    let entry = |last, mac, fixed| Neighbour { address: Ipv4Addr::new(10, 222, last, 1), mac, fixed };
+    host.neighbours = BTreeSet::from([
+        entry(0, GLOBAL_VIRTUAL_MAC, false),
+        entry(2, GLOBAL_VIRTUAL_MAC, true),
+        entry(9, GLOBAL_VIRTUAL_MAC, false),
+        entry(1, MacAddr([2; 6]), false),
+    ]);
+    settle(&mut host, &desired);
+    let left: Vec<_> = host.neighbours.iter().map(|n| n.address.octets()[2]).collect();
+    assert_eq!(left, [0, 1], "those of the peer that asked and of a local pod");
+}
+
+#[test]
+fn an_administrators_own_route_over_the_gateway_is_left_alone_and_a_stale_peers_removed() {
+    let (mut host, desired) = (bare_host(), worker1());
+    settle(&mut host, &desired);
+    let own = Route {
+        subnet: "192.168.7.0/24".parse().unwrap(),
+        via: Some(Ipv4Addr::new(10, 222, 1, 47)),
+        onlink: false,
+        metric: 0,
+    };
+    let stale = Route {
+        subnet: "10.222.9.0/24".parse().unwrap(),
+        via: Some(Ipv4Addr::new(10, 222, 9, 1)),
+        onlink: true,
+        metric: 0,
+    };
+    host.routes.extend([own, stale]);
+    settle(&mut host, &desired);
+    assert!(host.routes.contains(&own) && !host.routes.contains(&stale));
+}
+
+#[test]
+fn refuses_a_gateway_name_that_another_device_has() {
+    let (mut host, desired) = (bare_host(), worker1());
+    host.links.insert("antrea-gw0".to_owned(), Link { veth_peer: None, ..pod_device(3) });
+    let error = diff(&desired, &host).unwrap_err().to_string();
+    assert!(error.contains("antrea-gw0 is there and is no veth pair"));
+}
+
+#[test]
+fn a_forward_chain_with_policy_drop_gets_both_accepts_once() {
+    let (mut host, desired) = (bare_host(), worker1());
+    let chain = firewall::Chain { family: "ip".into(), table: "filter".into(), name: "FORWARD".into() };
+    host.firewall.forward.insert(chain.clone(), BTreeSet::new());
+    settle(&mut host, &desired);
+    assert_eq!(host.firewall.forward[&chain].len(), 2);
+}
+
+prop_compose! {
+    fn a_route()(third in 0u8..6, prefix in 22u8..=26, gateway in any::<bool>(), onlink: bool, metric in 0u32..3)
+        -> Route {
+        let subnet = Subnet::containing(Ipv4Addr::new(10, 222, third, 0), prefix).unwrap();
+        let via = (gateway || onlink).then(|| subnet.gateway());
+        Route { subnet, via, onlink, metric }
+    }
+}
+
+prop_compose! {
+    /// A host on which things were left behind, half made or changed by hand.
+    fn a_host()(
+        links in proptest::collection::btree_map(
+            prop_oneof![Just("antrea-gw0"), Just("antrea-gw0-p"), Just("backend1-bab86f"), Just("frontend-a3ba2f")],
+            (1u32..5, any::<bool>(), 1000u32..1600, 1u32..5), 0..4),
+        routes in proptest::collection::btree_set(a_route(), 0..8),
+        guards in proptest::collection::btree_set(
+            prop_oneof![Just("antrea-gw0-p"), Just("backend1-bab86f"), Just("old-pod-123456")], 0..3),
+        tunnel in proptest::option::of(Just(BTreeSet::from(["other".to_owned()]))),
+        address in proptest::option::of((0u8..4, 20u8..30)),
+    ) -> Actual {
+        let mut host = bare_host();
+        for (n, (name, (_, up, mtu, peer))) in (20..).zip(links) {
+            let link = Link { index: n, up, mac: Some(MacAddr([2; 6])), mtu, veth_peer: Some(19 + peer) };
+            host.links.insert(name.to_owned(), link);
+        }
+        if let (Some((last, prefix)), true) = (address, host.links.contains_key("antrea-gw0")) {
+            let address = (Ipv4Addr::new(10, 222, 1, last), prefix);
+            host.addresses.insert("antrea-gw0".to_owned(), BTreeSet::from([address]));
+        }
+        if host.links.contains_key("antrea-gw0") {
+            // One route a destination and metric, as in the kernel.
+            for route in routes {
+                if !host.routes.iter().any(|r| r.subnet == route.subnet && r.metric == route.metric) {
+                    host.routes.insert(route);
+                }
+            }
+        }
+        host.firewall.guards = guards.into_iter().map(str::to_owned).collect();
+        host.firewall.tunnel_rules = tunnel;
+        host
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_there_becomes_what_is_wanted_and_stays(host in a_host()) {
+        let desired = worker1();
+        let mut host = host;
+        settle(&mut host, &desired);
+        prop_assert_eq!(diff(&desired, &host).unwrap(), vec![]);
+        for route in desired.routes() {
+            prop_assert!(host.routes.contains(&route));
+        }
+        for route in &host.routes {
+            prop_assert!(!route.onlink || desired.routes().contains(route));
+        }
+        prop_assert!(!host.firewall.guards.contains("old-pod-123456"));
+    }
+}

@@ -1,0 +1,449 @@
+//! The one loop: what is wanted is compared with what is, and the difference made.
+//!
+//! # Contract
+//!
+//! Level-triggered: an event only says "look again". What is wanted follows from the cluster and the
+//! state directory, what is from the bridge and the kernel; so a missed event, a restart, a node
+//! re-created under its name, a route or a flow deleted by hand all heal by the same path.
+//!
+//! * Flows first, then the host, then ports; so no port ever opens on a bridge without flows, and
+//!   pods are announced (by whoever makes them) after their flows stand.
+//! * A cluster that can't be read or has errors changes nothing: the network goes on as it was.
+//! * Errors are retried with back-off, and each said once until it goes away or changes.
+
+mod flows;
+
+use crate::cluster::Cluster;
+use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT, TunnelType};
+use crate::host::kernel::{HostError, Kernel};
+use crate::host::{self, Actual, Desired};
+use crate::identity::{PortAssignments, PortsExhausted};
+use crate::source::ClusterSource;
+use crate::state::{NodeState, StateError};
+use crate::store::{Store, StoreError};
+use crate::tables::{self, Round};
+use footbridge_datapath::{Attachment, Link, OptionMap, PortSpec, TunnelProtocol};
+use footbridge_switch::{Bridge, BundleError, FlowFilter};
+use futures_util::StreamExt;
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How often everything is compared without an event: some things change without one.
+const RESYNC: Duration = Duration::from_secs(10);
+
+/// Events come in crowds, our own changes' among them: how long to gather them.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// The first and the longest wait after an error.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+
+/// How often a pass reads back what it changed before it gives up until the next event.
+const MAX_READ_BACKS: usize = 6;
+
+/// Why a pass did not reach what is wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// There is no state for this node.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Too many pods.
+    #[error(transparent)]
+    Ports(#[from] PortsExhausted),
+    /// The state directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kernel.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The bridge took no flows.
+    #[error("the bridge refused the flows: {0}")]
+    Flows(#[from] BundleError),
+    /// The bridge took no port.
+    #[error("the bridge refused port {name}: {source}")]
+    Port {
+        /// The port.
+        name: String,
+        /// Why.
+        source: footbridge_datapath::Error,
+    },
+    /// What was changed is undone by somebody at once.
+    #[error("the host does not stay as it is made; still to do after {MAX_READ_BACKS} times: {0}")]
+    Unstable(String),
+}
+
+/// One node's loop, and what it remembers.
+pub struct Reconciler {
+    config: NodeConfig,
+    bridge: Arc<Bridge>,
+    store: Store,
+    kernel: Kernel,
+    ports: PortAssignments,
+    round: Round,
+    round_stored: bool,
+    cluster: Option<Cluster>,
+    said: Said,
+}
+
+/// What was said already, so that it is said once.
+#[derive(Default)]
+struct Said {
+    error: Option<String>,
+    cluster: Option<String>,
+    waiting: BTreeSet<String>,
+    unenforced: usize,
+    absent: BTreeSet<String>,
+}
+
+impl Reconciler {
+    /// A loop for `bridge`, in the calling thread's network namespace, within a tokio runtime.
+    ///
+    /// # Errors
+    /// The state directory or the kernel.
+    pub fn new(config: NodeConfig, bridge: Arc<Bridge>, store: Store) -> Result<Reconciler, PassError> {
+        let ports = store.ports()?;
+        let round = store.round()?.map_or(Round::FIRST, Round::next);
+        let kernel = Kernel::open()?;
+        Ok(Reconciler {
+            config,
+            bridge,
+            store,
+            kernel,
+            ports,
+            round,
+            round_stored: false,
+            cluster: None,
+            said: Said::default(),
+        })
+    }
+
+    /// Make the world as `source` wants it, until dropped. `ready` is called after the first pass
+    /// that reached everything.
+    pub async fn run(&mut self, mut source: impl ClusterSource, ready: impl FnOnce()) {
+        let mut ready = Some(ready);
+        let mut events = Events::listen();
+        let mut failures = 0;
+        loop {
+            self.read_cluster(&mut source);
+            let pause = match self.pass().await {
+                Ok(true) => {
+                    failures = 0;
+                    if self.said.error.take().is_some() {
+                        tracing::info!("all is as it should be again");
+                    }
+                    if let Some(ready) = ready.take() {
+                        ready();
+                    }
+                    RESYNC
+                }
+                Ok(false) => RESYNC,
+                Err(error) => {
+                    self.say_error(&error);
+                    self.kernel.distrust_firewall();
+                    failures += 1;
+                    back_off(failures)
+                }
+            };
+            tokio::select! {
+                () = source.changed() => {}
+                what = events.next() => {
+                    if what == Event::Device {
+                        self.kernel.distrust_firewall();
+                    }
+                    tokio::time::sleep(GATHER).await;
+                    events.drain(&mut self.kernel);
+                }
+                () = tokio::time::sleep(pause) => self.kernel.distrust_firewall(),
+            }
+        }
+    }
+
+    fn read_cluster(&mut self, source: &mut impl ClusterSource) {
+        match source.read() {
+            Ok(None) => {}
+            Ok(Some(cluster)) => {
+                if self.said.cluster.take().is_some() {
+                    tracing::info!("the cluster file is good again");
+                }
+                let policies = cluster.unenforced_policies.len();
+                if policies != self.said.unenforced {
+                    self.said.unenforced = policies;
+                    let names: Vec<String> =
+                        cluster.unenforced_policies.iter().map(ToString::to_string).collect();
+                    tracing::warn!(policies = names.join(", "), "NetworkPolicy objects are not enforced");
+                }
+                self.cluster = Some(cluster);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.said.cluster.as_ref() != Some(&text) {
+                    tracing::error!("the cluster stays as it was:\n{text}");
+                    self.said.cluster = Some(text);
+                }
+            }
+        }
+    }
+
+    /// One comparison of everything; whether there was a cluster to compare with.
+    async fn pass(&mut self) -> Result<bool, PassError> {
+        let Some(cluster) = &self.cluster else { return Ok(false) };
+        let ports = self.ports.updated(cluster.pods_on(&self.config.node))?;
+        let state = NodeState::derive(cluster, &self.config, &ports, self.round)?;
+        if ports != self.ports {
+            self.store.save_ports(&ports)?;
+            self.ports = ports;
+        }
+        self.say_waiting(&state);
+        self.program_flows(&state)?;
+        let actual = self.shape_host(&state).await?;
+        self.attach_ports(&state, &actual)?;
+        if !self.round_stored {
+            self.store.save_round(self.round)?;
+            self.round_stored = true;
+        }
+        Ok(true)
+    }
+
+    /// New flows stand when old ones go: both in one bundle, which a packet sees whole.
+    fn program_flows(&self, state: &NodeState) -> Result<(), PassError> {
+        let present = self.bridge.flows(&FlowFilter::default());
+        let wanted = tables::flows(state);
+        let changes = flows::diff(&wanted, present.iter().map(|report| &*report.flow));
+        if !changes.is_empty() {
+            self.bridge.bundle(&changes)?;
+            tracing::info!(changes = changes.len(), "flows changed");
+        }
+        Ok(())
+    }
+
+    /// Diff and apply until nothing is left to do.
+    async fn shape_host(&mut self, state: &NodeState) -> Result<Actual, PassError> {
+        let mut left = Vec::new();
+        for _ in 0..MAX_READ_BACKS {
+            let mut actual = self.kernel.read_devices().await?;
+            let desired = Desired::of(state, uplink_mtu(state, &actual));
+            self.kernel.read_rest(&mut actual, &desired).await?;
+            left = host::diff(&desired, &actual).map_err(HostError::from)?;
+            if left.is_empty() {
+                return Ok(actual);
+            }
+            tracing::info!(steps = left.len(), first = ?left.first(), "host changed");
+            self.kernel.apply(&left, &actual, &desired).await?;
+        }
+        left.truncate(3);
+        Err(PassError::Unstable(format!("{left:?}")))
+    }
+
+    /// Ports as wanted: those of devices that aren't there yet wait for them.
+    fn attach_ports(&mut self, state: &NodeState, actual: &Actual) -> Result<(), PassError> {
+        let wanted: BTreeMap<_, _> = ports(state, actual).into_iter().map(|p| (p.number, p)).collect();
+        let failed = |name: &str| {
+            let name = name.to_owned();
+            move |source| PassError::Port { name, source }
+        };
+        let present = self.bridge.ports().map_err(failed("list"))?;
+        let mut stale_link = false;
+        let mut attached = BTreeSet::new();
+        for port in &present {
+            let as_wanted = wanted
+                .get(&port.number)
+                .is_some_and(|w| w.name == port.name && w.attachment == port.attachment);
+            if !as_wanted {
+                self.bridge.del_port(port.number).map_err(failed(&port.name))?;
+                continue;
+            }
+            attached.insert(port.number);
+            if let Attachment::Device { ifname } = &port.attachment {
+                let up = actual.links.get(ifname).is_some_and(|link| link.up);
+                stale_link |= up != (port.link == Link::Up);
+            }
+        }
+        for port in wanted.values().filter(|port| !attached.contains(&port.number)) {
+            self.bridge.add_port(port.clone()).map_err(failed(&port.name))?;
+            tracing::info!(port = port.name, number = port.number.0, "port added");
+        }
+        if stale_link {
+            self.bridge.refresh_ports().map_err(failed("refresh"))?;
+        }
+        self.say_absent(wanted.values(), actual);
+        Ok(())
+    }
+
+    fn say_absent<'a>(&mut self, ports: impl Iterator<Item = &'a PortSpec>, actual: &Actual) {
+        let absent: BTreeSet<String> = ports
+            .filter_map(|port| match &port.attachment {
+                Attachment::Device { ifname } => Some(ifname),
+                Attachment::Tunnel { .. } => None,
+            })
+            .filter(|ifname| !actual.links.contains_key(*ifname))
+            .cloned()
+            .collect();
+        for device in absent.difference(&self.said.absent) {
+            tracing::warn!(device, "port's device is not there: the port is down until it is");
+        }
+        for device in self.said.absent.difference(&absent) {
+            tracing::info!(device, "port's device is there");
+        }
+        self.said.absent = absent;
+    }
+
+    fn say_waiting(&mut self, state: &NodeState) {
+        let waiting: BTreeSet<String> = state.waiting.iter().map(ToString::to_string).collect();
+        for peer in waiting.difference(&self.said.waiting) {
+            tracing::warn!("{peer}");
+        }
+        self.said.waiting = waiting;
+    }
+
+    fn say_error(&mut self, error: &PassError) {
+        let text = error.to_string();
+        if self.said.error.as_ref() != Some(&text) {
+            match error {
+                PassError::State(StateError::UnknownNode { .. } | StateError::NoSubnet(_)) => {
+                    tracing::warn!("{text}");
+                }
+                _ => tracing::error!("{text}; trying again"),
+            }
+            self.said.error = Some(text);
+        }
+    }
+}
+
+/// The ports of the bridge.
+fn ports(state: &NodeState, actual: &Actual) -> Vec<PortSpec> {
+    let device = |number, name: &str, ifname: String| PortSpec {
+        number,
+        name: name.to_owned(),
+        attachment: Attachment::Device { ifname },
+    };
+    let local = state.address.filter(|address| holder(*address, actual).is_some());
+    let tunnel = Attachment::Tunnel {
+        protocol: match state.config.tunnel_type {
+            TunnelType::Vxlan => TunnelProtocol::Vxlan,
+            TunnelType::Geneve => TunnelProtocol::Geneve,
+        },
+        udp_port: state.config.tunnel_type.udp_port(),
+        vni: 0,
+        local,
+        options: OptionMap::ANTREA,
+    };
+    let config = &state.config;
+    let mut ports = vec![
+        PortSpec { number: TUNNEL_PORT, name: config.tunnel.clone(), attachment: tunnel },
+        device(GATEWAY_PORT, &config.gateway, host::gateway_peer_name(&config.gateway)),
+    ];
+    ports.extend(state.pods.iter().map(|pod| device(pod.port, &pod.interface, pod.interface.clone())));
+    ports
+}
+
+/// The device that has the address.
+fn holder(address: std::net::Ipv4Addr, actual: &Actual) -> Option<&String> {
+    let has = |(_, addresses): &(&String, &BTreeSet<_>)| addresses.iter().any(|(a, _)| *a == address);
+    actual.addresses.iter().find(has).map(|(name, _)| name)
+}
+
+fn uplink_mtu(state: &NodeState, actual: &Actual) -> Option<u32> {
+    let uplink = holder(state.address?, actual)?;
+    actual.links.get(uplink).map(|link| link.mtu)
+}
+
+/// Doubling from the first wait to the longest, with up to a quarter more at random, so that nodes
+/// that failed together do not come back together.
+fn back_off(failures: u32) -> Duration {
+    let (first, longest) = BACK_OFF;
+    let wait = first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(longest);
+    let random = RandomState::new().hash_one(failures) % 1000;
+    wait + wait.mul_f64(random as f64 / 4000.0)
+}
+
+/// What the kernel says of changes.
+struct Events {
+    messages: Option<Messages>,
+}
+
+type Messages = mpsc::UnboundedReceiver<Event>;
+
+/// What kind of thing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    /// A device came, went or changed; guards may have gone with it.
+    Device,
+    /// An address, a route or a neighbour, or the kernel had more to say than there was room for.
+    Other,
+}
+
+impl Events {
+    /// Listen in the calling thread's network namespace. Where that fails the resync timer does.
+    fn listen() -> Events {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Neigh,
+        ];
+        let (connection, _, mut messages) = match rtnetlink::new_multicast_connection(&groups) {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::warn!(%error, "no notifications from the kernel; looking every {RESYNC:?}");
+                return Events { messages: None };
+            }
+        };
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(connection);
+        tokio::spawn(async move {
+            while let Some((message, _)) = messages.next().await {
+                if let Some(event) = judge(&message.payload) {
+                    if sender.send(event).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Events { messages: Some(receiver) }
+    }
+
+    async fn next(&mut self) -> Event {
+        match &mut self.messages {
+            Some(messages) => match messages.recv().await {
+                Some(event) => event,
+                None => {
+                    self.messages = None;
+                    std::future::pending().await
+                }
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Take all that came meanwhile.
+    fn drain(&mut self, kernel: &mut Kernel) {
+        while let Some(Ok(event)) = self.messages.as_mut().map(mpsc::UnboundedReceiver::try_recv) {
+            if event == Event::Device {
+                kernel.distrust_firewall();
+            }
+        }
+    }
+}
+
+/// Whether a message is worth looking for. Neighbours come and go with every packet: only an entry
+/// made by hand is.
+fn judge(payload: &rtnetlink::packet_core::NetlinkPayload<RouteNetlinkMessage>) -> Option<Event> {
+    use rtnetlink::packet_core::NetlinkPayload;
+    use rtnetlink::packet_route::neighbour::NeighbourState;
+    match payload {
+        NetlinkPayload::InnerMessage(message) => match message {
+            RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_) => Some(Event::Device),
+            RouteNetlinkMessage::NewNeighbour(neighbour) => {
+                let fixed = [NeighbourState::Permanent, NeighbourState::Noarp, NeighbourState::Stale];
+                fixed.contains(&neighbour.header.state).then_some(Event::Other)
+            }
+            RouteNetlinkMessage::DelNeighbour(_) => None,
+            _ => Some(Event::Other),
+        },
+        _ => Some(Event::Other),
+    }
+}
