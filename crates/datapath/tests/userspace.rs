@@ -1,5 +1,7 @@
 //! The userspace datapath passes the suite of all datapaths.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 mod suite;
 
@@ -20,6 +22,7 @@ suite::datapath_suite! {
     outlives_a_device_and_takes_it_back,
     notices_a_device_coming_up_by_itself,
     serves_others_while_one_port_is_flooded,
+    carries_tcp_at_a_sane_speed,
     commits_are_atomic_for_packets,
     joins_two_bridges_by_vxlan,
     joins_two_bridges_by_geneve,

@@ -1,5 +1,7 @@
 //! The userspace datapath sleeps when nothing passes. A program of its own: it measures its process.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Namespace, host};

@@ -75,7 +75,7 @@ pub enum FilterError {
     },
     /// The match is wrong.
     #[error("the flow filter: {0}")]
-    Match(#[from] ParseError),
+    Match(Box<ParseError>),
 }
 
 impl FlowFilter {
@@ -120,7 +120,9 @@ impl FlowFilter {
             }
         }
         if !rest.is_empty() {
-            filter.matching = text::parse_flow(&format!("{} actions=drop", rest.join(",")), names)?.matching;
+            filter.matching = text::parse_flow(&format!("{} actions=drop", rest.join(",")), names)
+                .map_err(|error| FilterError::Match(Box::new(error)))?
+                .matching;
         }
         Ok(filter)
     }

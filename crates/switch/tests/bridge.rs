@@ -10,6 +10,8 @@
 //!  └────────────────────────────────────────────────┘
 //! ```
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "../../datapath/tests/common/mod.rs"]
 mod common;
 

@@ -1,5 +1,7 @@
 //! The control socket, with well-behaved clients and others. Needs no privileges.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use footbridge_datapath::userspace::Userspace;
 use footbridge_datapath::{Attachment, PortSpec};
 use footbridge_openflow::PortNo;
@@ -35,12 +37,11 @@ impl Bed {
                 flow("cookie=0x1000000000000,table=20,priority=0 actions=drop"),
             ])
             .unwrap();
-        let bed = Bed {
+        Bed {
             runtime: Some(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()),
             bridge,
             dir: tempfile::tempdir().unwrap(),
-        };
-        bed
+        }
     }
 
     fn serving() -> Bed {

@@ -235,6 +235,19 @@ pub(crate) fn serves_others_while_one_port_is_flooded(factory: Factory) {
     drop(flood);
 }
 
+/// TCP through it is of a sane speed: far above what a packet storm or a timer in its way would leave.
+pub(crate) fn carries_tcp_at_a_sane_speed(factory: Factory) {
+    const BYTES: usize = 20_000_000;
+    let mut bed = Bed::new(factory);
+    let (a, b) = (bed.host(1, "a"), bed.host(2, "b"));
+    bed.flows(&["in_port=1 actions=output:2", "in_port=2 actions=output:1"]);
+    let start = Instant::now();
+    assert!(tcp_passes(&a, &b, "10.0.0.2", BYTES));
+    let rate = BYTES as f64 * 8e-6 / start.elapsed().as_secs_f64();
+    println!("{rate:.0} Mbit/s");
+    assert!(rate > 20.0, "{rate:.0} Mbit/s");
+}
+
 /// Whatever pipeline a packet sees, it sees whole: of two pipelines that mark packets by two fields,
 /// replaced over and over under load, no packet has the marks of both.
 pub(crate) fn commits_are_atomic_for_packets(factory: Factory) {
