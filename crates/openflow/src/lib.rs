@@ -1,14 +1,10 @@
-//! The OpenFlow language, without I/O: fields, matches, actions, flows, and their text.
+//! The OpenFlow language, without I/O: fields, matches, actions, flows, their text, and their messages.
 //!
 //! # Contract
 //!
 //! * [`field`] holds the one declarative table of fields; everything else reads it.
 //! * Text is Open vSwitch's, both ways: what parses prints back as `ovs-ofctl dump-flows` prints it.
 //! * Nothing here panics on any input, and nothing does I/O.
-//!
-//! # Limits
-//!
-//! The wire codecs are a later addition; [`field::Header`] already carries their numbers.
 
 pub mod action;
 pub mod addr;
@@ -19,6 +15,7 @@ pub mod key;
 pub mod matching;
 pub mod port;
 pub mod text;
+pub mod wire;
 
 pub use action::{Action, Subfield};
 pub use addr::MacAddr;

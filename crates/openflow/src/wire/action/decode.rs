@@ -1,0 +1,466 @@
+//! From bytes to [`Action`]s.
+
+use super::super::Context;
+use super::super::bytes::{Reader, U32, all_zero};
+use super::super::error::{ErrorCode, Refusal};
+use super::super::matching::{port_from_16, port_from_32};
+use super::super::oxm::{self, Header as FieldHeader};
+use super::super::property;
+use super::super::version::Version;
+use super::{
+    ALIGN, Byte, CopyField15, CopyFieldOnf, DlAddr, EXPERIMENTER, EXTENSION_HEADER, Enqueue, Extension,
+    Header, Kind, MAX_DEPTH, NxCheckPktLarger, NxCntIds, NxConjunction, NxController, NxFinTimeout, NxLong,
+    NxLongLong, NxOutputReg, NxOutputReg2, NxOutputTrunc, NxRegLoad, NxRegMove, NxResubmit, NxShort, NxStack,
+    NxWriteMetadata, Output, Output10, REASON_ACTION, Row, Short, Space, THIS_TABLE, VLAN_PRESENT,
+    controller2, ct,
+};
+use crate::action::{Action, Controller, Subfield};
+use crate::addr::MacAddr;
+use crate::field::{Field, ones};
+use crate::port::PortNo;
+use std::net::Ipv4Addr;
+
+/// Where a list stands, which is what it may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a flow, a packet-out, or clone().
+    List,
+    /// In ct(): writes to the connection, and nat.
+    Ct,
+    /// In write_actions().
+    ActionSet,
+}
+
+/// One action as read: most are [`Action`]s, nat is a part of ct().
+pub(super) enum Item {
+    Action(Action),
+    Nat(crate::action::CtNat),
+}
+
+fn refuse(code: ErrorCode) -> Refusal {
+    Refusal::new(code, "an action")
+}
+
+/// The actions that fill `bytes`.
+pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, Refusal> {
+    list(bytes, context, Place::List, 0)
+}
+
+/// The actions that fill `bytes`, in `place`.
+pub(super) fn list(
+    bytes: &[u8],
+    context: Context<'_>,
+    place: Place,
+    depth: u8,
+) -> Result<Vec<Action>, Refusal> {
+    items(bytes, context, place, depth)?
+        .into_iter()
+        .map(|item| match item {
+            Item::Action(action) => Ok(action),
+            Item::Nat(_) => Err(refuse(ErrorCode::BacBadArgument)),
+        })
+        .collect()
+}
+
+/// The actions that fill `bytes`, nat among them.
+pub(super) fn items(
+    bytes: &[u8],
+    context: Context<'_>,
+    place: Place,
+    depth: u8,
+) -> Result<Vec<Item>, Refusal> {
+    if depth > MAX_DEPTH {
+        return Err(refuse(ErrorCode::BacTooMany));
+    }
+    if !bytes.len().is_multiple_of(ALIGN) {
+        return Err(Refusal::new(ErrorCode::BrcBadLen, "an action list"));
+    }
+    let mut reader = Reader::new(bytes, ErrorCode::BacBadLen, "an action list");
+    let mut items = Vec::new();
+    while !reader.is_empty() {
+        let item = one(&mut reader, context, depth)?;
+        if let Item::Action(action) = &item {
+            check_place(action, place)?;
+        }
+        items.push(item);
+    }
+    let conjunctions = items.iter().filter(|i| matches!(i, Item::Action(Action::Conjunction { .. }))).count();
+    let notes = items.iter().filter(|i| matches!(i, Item::Action(Action::Note(_)))).count();
+    if conjunctions > 0 && conjunctions + notes < items.len() {
+        return Err(refuse(ErrorCode::NxbacBadConjunction));
+    }
+    Ok(items)
+}
+
+/// Refuse what may not stand in ct() or in an action set.
+fn check_place(action: &Action, place: Place) -> Result<(), Refusal> {
+    let connection = |field: Field| matches!(field, Field::CtMark | Field::CtLabel);
+    match (place, action) {
+        (Place::List, _) => Ok(()),
+        (Place::Ct, Action::SetField { field, .. }) if connection(*field) => Ok(()),
+        (Place::Ct, Action::Load { dst, .. } | Action::Move { dst, .. }) if connection(dst.field) => Ok(()),
+        (Place::Ct, Action::SetField { .. } | Action::Load { .. } | Action::Move { .. }) => {
+            Err(refuse(ErrorCode::BacBadSetArgument))
+        }
+        (Place::Ct, _) => Err(refuse(ErrorCode::BacBadArgument)),
+        (
+            Place::ActionSet,
+            Action::OutputReg { .. }
+            | Action::OutputTruncated { .. }
+            | Action::Enqueue { .. }
+            | Action::Push(_)
+            | Action::Pop(_)
+            | Action::PopQueue
+            | Action::Note(_)
+            | Action::FinTimeout { .. }
+            | Action::Conjunction { .. }
+            | Action::Exit
+            | Action::Clone(_)
+            | Action::CheckPktLarger { .. }
+            | Action::WriteMetadata { .. }
+            | Action::Meter(_),
+        ) => Err(refuse(ErrorCode::BacBadType)),
+        (Place::ActionSet, _) => Ok(()),
+    }
+}
+
+/// The header's form, the bytes behind the header.
+fn header<'a>(reader: &mut Reader<'a>, version: Version) -> Result<(Kind, Reader<'a>), Refusal> {
+    let head: &Header = reader.peek()?;
+    let (space, number, skip) = if head.kind.get() == EXPERIMENTER {
+        let mut ahead = reader.clone();
+        let _: &Header = ahead.take()?;
+        let extension: &Extension = ahead.take()?;
+        let space = [Space::Nx, Space::Onf]
+            .into_iter()
+            .find(|space| space.vendor() == Some(extension.vendor.get()))
+            .ok_or_else(|| refuse(ErrorCode::BacBadVendor))?;
+        (space, extension.subtype.get(), EXTENSION_HEADER)
+    } else {
+        (Space::Std, head.kind.get(), size_of::<Header>())
+    };
+    let row = Row::by_number(version, space, number).ok_or_else(|| {
+        refuse(if space == Space::Std { ErrorCode::BacBadType } else { ErrorCode::BacBadVendorType })
+    })?;
+    let length = head.length.get();
+    if !(row.min..=row.max).contains(&length) || !usize::from(length).is_multiple_of(ALIGN) {
+        return Err(refuse(ErrorCode::BacBadLen));
+    }
+    let mut body = reader.sub(usize::from(length))?;
+    body.bytes(skip)?;
+    Ok((row.kind, body))
+}
+
+/// Bits of a field as Nicira packs them: offset (10 bits), number less one (6 bits).
+fn ofs_nbits(field: Field, packed: u16) -> Result<Subfield, Refusal> {
+    subfield(field, packed >> 6, (packed & 0x3f) + 1)
+}
+
+/// Bits of a field, within it.
+fn subfield(field: Field, offset: u16, bits: u16) -> Result<Subfield, Refusal> {
+    let width = u16::from(field.info().width);
+    if bits == 0 || offset.checked_add(bits).is_none_or(|end| end > width) {
+        return Err(refuse(ErrorCode::BacBadSetLen));
+    }
+    Ok(Subfield { field, offset: offset as u8, bits: bits as u8 })
+}
+
+fn writable(dst: Subfield) -> Result<Subfield, Refusal> {
+    if dst.field.info().writable { Ok(dst) } else { Err(refuse(ErrorCode::BacBadSetArgument)) }
+}
+
+fn zeros(reader: &Reader<'_>, code: ErrorCode) -> Result<(), Refusal> {
+    if all_zero(reader.rest()) { Ok(()) } else { Err(refuse(code)) }
+}
+
+fn to_controller(max_len: u16) -> Action {
+    Action::Controller(Controller {
+        max_len,
+        reason: REASON_ACTION,
+        id: 0,
+        userdata: Vec::new(),
+        pause: false,
+        meter: None,
+    })
+}
+
+fn output(port: PortNo, max_len: u16) -> Action {
+    if port == PortNo::CONTROLLER { to_controller(max_len) } else { Action::Output(port) }
+}
+
+/// An action of one number: two or four bytes behind either header.
+fn long(kind_is_nx: bool, body: &mut Reader<'_>) -> Result<u32, Refusal> {
+    Ok(if kind_is_nx { body.take::<NxLong>()?.value.get() } else { body.take::<U32>()?.get() })
+}
+
+#[allow(clippy::too_many_lines, reason = "one arm a form of the table")]
+fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item, Refusal> {
+    let nx = reader.peek::<Header>()?.kind.get() == EXPERIMENTER;
+    let (kind, mut body) = header(reader, context.version)?;
+    let body = &mut body;
+    let argument = || refuse(ErrorCode::BacBadArgument);
+    let byte = |body: &mut Reader<'_>| body.take::<Byte>().map(|l| l.value);
+    let short = |body: &mut Reader<'_>| body.take::<Short>().map(|l| l.value.get());
+    Ok(Item::Action(match kind {
+        Kind::Output10 => {
+            let layout: &Output10 = body.take()?;
+            output(port_from_16(layout.port.get()), layout.max_len.get())
+        }
+        Kind::Output => {
+            let layout: &Output = body.take()?;
+            output(port_from_32(layout.port.get(), ErrorCode::BacBadOutPort)?, layout.max_len.get())
+        }
+        Kind::SetVlanVid10 => match short(body)? {
+            vid @ 0..=0xfff => Action::ModVlanVid(vid),
+            _ => return Err(argument()),
+        },
+        Kind::SetVlanVid => match short(body)? {
+            vid @ 0..=0xfff => whole(Field::VlanVid, u128::from(vid) | VLAN_PRESENT),
+            _ => return Err(argument()),
+        },
+        Kind::SetVlanPcp10 => match byte(body)? {
+            pcp @ 0..=7 => Action::ModVlanPcp(pcp),
+            _ => return Err(argument()),
+        },
+        Kind::SetVlanPcp => match byte(body)? {
+            pcp @ 0..=7 => whole(Field::VlanPcp, pcp.into()),
+            _ => return Err(argument()),
+        },
+        Kind::StripVlan => Action::StripVlan,
+        Kind::PushVlan => match short(body)? {
+            tpid @ (0x8100 | 0x88a8) => Action::PushVlan(tpid),
+            _ => return Err(argument()),
+        },
+        Kind::SetDlSrc => Action::ModDlSrc(MacAddr(body.take::<DlAddr>()?.addr)),
+        Kind::SetDlDst => Action::ModDlDst(MacAddr(body.take::<DlAddr>()?.addr)),
+        Kind::SetNwSrc => Action::ModNwSrc(Ipv4Addr::from(body.take::<U32>()?.get())),
+        Kind::SetNwDst => Action::ModNwDst(Ipv4Addr::from(body.take::<U32>()?.get())),
+        Kind::SetNwTos => match byte(body)? {
+            tos if tos & 3 == 0 => Action::ModNwTos(tos),
+            _ => return Err(argument()),
+        },
+        Kind::SetNwEcn => match byte(body)? {
+            ecn @ 0..=3 => Action::ModNwEcn(ecn),
+            _ => return Err(argument()),
+        },
+        Kind::SetTpSrc => Action::ModTpSrc(short(body)?),
+        Kind::SetTpDst => Action::ModTpDst(short(body)?),
+        Kind::Enqueue => {
+            let layout: &Enqueue = body.take()?;
+            let port = port_from_16(layout.port.get());
+            if port.0 >= 0xff00 && !matches!(port, PortNo::IN_PORT | PortNo::LOCAL) {
+                return Err(refuse(ErrorCode::BacBadOutPort));
+            }
+            Action::Enqueue { port, queue: layout.queue.get() }
+        }
+        Kind::SetQueue => Action::SetQueue(long(nx, body)?),
+        Kind::Group => Action::Group(long(nx, body)?),
+        Kind::SetNwTtl => Action::ModNwTtl(byte(body)?),
+        Kind::DecNwTtl => Action::DecTtl(vec![0]),
+        Kind::DecTtlCntIds => {
+            let layout: &NxCntIds = body.take()?;
+            if !all_zero(&layout.zeros) {
+                return Err(refuse(ErrorCode::NxbrcMustBeZero));
+            }
+            let ids = (0..layout.count.get()).map(|_| body.take().map(|id: &super::U16| id.get()));
+            Action::DecTtl(ids.collect::<Result<_, _>>()?)
+        }
+        Kind::SetField => set_field(body, context)?,
+        Kind::RegLoad => {
+            let layout: &NxRegLoad = body.take()?;
+            let field = oxm::field_of_short(layout.dst.get(), context)?;
+            let dst = writable(ofs_nbits(field, layout.ofs_nbits.get())?)?;
+            let value = u128::from(layout.value.get());
+            if value & !ones(u32::from(dst.bits)) != 0 {
+                return Err(argument());
+            }
+            Action::Load { value, dst }
+        }
+        Kind::RegLoad2 => {
+            let (field, value, mask) = oxm::Entry::decode_action(body, context)?;
+            zeros(body, ErrorCode::BacBadSetArgument)?;
+            writable(Subfield::whole(field))?;
+            Action::SetField { field, value, mask: mask.unwrap_or(field.all_ones()) & field.all_ones() }
+        }
+        Kind::CopyField => {
+            let layout: &CopyField15 = body.take()?;
+            copy(body, context, layout.n_bits.get(), layout.src_ofs.get(), layout.dst_ofs.get())?
+        }
+        Kind::CopyFieldOnf => {
+            let layout: &CopyFieldOnf = body.take()?;
+            copy(body, context, layout.n_bits.get(), layout.src_ofs.get(), layout.dst_ofs.get())?
+        }
+        Kind::RegMove => {
+            let layout: &NxRegMove = body.take()?;
+            copy(body, context, layout.n_bits.get(), layout.src_ofs.get(), layout.dst_ofs.get())?
+        }
+        Kind::Meter => Action::Meter(long(nx, body)?),
+        Kind::Resubmit => resubmit(body.take::<NxShort>()?.value.get(), THIS_TABLE, false),
+        Kind::ResubmitTable | Kind::ResubmitTableCt => {
+            let layout: &NxResubmit = body.take()?;
+            if !all_zero(&layout.pad) {
+                return Err(argument());
+            }
+            resubmit(layout.port.get(), layout.table, kind == Kind::ResubmitTableCt)
+        }
+        Kind::SetTunnel => Action::SetTunnel { id: body.take::<NxLong>()?.value.get().into(), wide: false },
+        Kind::SetTunnel64 => Action::SetTunnel { id: body.take::<NxLongLong>()?.value.get(), wide: true },
+        Kind::PopQueue => Action::PopQueue,
+        Kind::Note => Action::Note(body.rest().to_vec()),
+        Kind::OutputReg => {
+            let layout: &NxOutputReg = body.take()?;
+            if !all_zero(&layout.zero) {
+                return Err(argument());
+            }
+            let field = oxm::field_of_short(layout.src.get(), context)?;
+            Action::OutputReg { src: ofs_nbits(field, layout.ofs_nbits.get())? }
+        }
+        Kind::OutputReg2 => {
+            let layout: &NxOutputReg2 = body.take()?;
+            let field = FieldHeader::decode_field(body, context)?;
+            zeros(body, ErrorCode::NxbrcMustBeZero)?;
+            Action::OutputReg { src: ofs_nbits(field, layout.ofs_nbits.get())? }
+        }
+        Kind::Exit => Action::Exit,
+        Kind::FinTimeout => {
+            let layout: &NxFinTimeout = body.take()?;
+            Action::FinTimeout { idle: layout.idle.get(), hard: layout.hard.get() }
+        }
+        Kind::Controller => {
+            let layout: &NxController = body.take()?;
+            Action::Controller(Controller {
+                max_len: layout.max_len.get(),
+                reason: layout.reason,
+                id: layout.id.get(),
+                userdata: Vec::new(),
+                pause: false,
+                meter: None,
+            })
+        }
+        Kind::Controller2 => Action::Controller(controller(body)?),
+        Kind::WriteMetadata => {
+            let layout: &NxWriteMetadata = body.take()?;
+            if !all_zero(&layout.zeros) {
+                return Err(refuse(ErrorCode::NxbrcMustBeZero));
+            }
+            Action::WriteMetadata { value: layout.metadata.get(), mask: layout.mask.get() }
+        }
+        Kind::StackPush => Action::Push(stack(body, context)?),
+        Kind::StackPop => Action::Pop(writable(stack(body, context)?)?),
+        Kind::Conjunction => {
+            let layout: &NxConjunction = body.take()?;
+            if !(2..=64).contains(&layout.n_clauses) || layout.clause >= layout.n_clauses {
+                return Err(refuse(ErrorCode::NxbacBadConjunction));
+            }
+            Action::Conjunction {
+                id: layout.id.get(),
+                clause: layout.clause + 1,
+                n_clauses: layout.n_clauses,
+            }
+        }
+        Kind::Ct => Action::Ct(Box::new(ct::decode(body, context, depth)?)),
+        Kind::Nat => return Ok(Item::Nat(ct::decode_nat(body)?)),
+        Kind::OutputTrunc => {
+            let layout: &NxOutputTrunc = body.take()?;
+            // An Ethernet header is the least that can be kept.
+            if layout.max_len.get() < 14 {
+                return Err(argument());
+            }
+            Action::OutputTruncated { port: port_from_16(layout.port.get()), max_len: layout.max_len.get() }
+        }
+        Kind::Clone => {
+            body.bytes(6)?;
+            Action::Clone(list(body.rest(), context, Place::List, depth + 1)?)
+        }
+        Kind::CtClear => Action::CtClear,
+        Kind::CheckPktLarger => {
+            let layout: &NxCheckPktLarger = body.take()?;
+            let field = FieldHeader::decode_field(body, context)?;
+            zeros(body, ErrorCode::NxbrcMustBeZero)?;
+            let dst = writable(subfield(field, layout.offset.get(), 1)?)?;
+            Action::CheckPktLarger { len: layout.pkt_len.get(), dst }
+        }
+    }))
+}
+
+fn whole(field: Field, value: u128) -> Action {
+    Action::SetField { field, value, mask: field.all_ones() }
+}
+
+fn set_field(body: &mut Reader<'_>, context: Context<'_>) -> Result<Action, Refusal> {
+    let argument = || refuse(ErrorCode::BacBadSetArgument);
+    let (field, value, mask) = oxm::Entry::decode_action(body, context)?;
+    if mask.is_some() && context.version != Version::V15 {
+        return Err(refuse(ErrorCode::BacBadSetMask));
+    }
+    zeros(body, ErrorCode::BacBadSetArgument)?;
+    let mask = mask.unwrap_or(field.all_ones()) & field.all_ones();
+    if field == Field::InPortOxm || !field.info().writable || !oxm::is_valid(field, value) {
+        return Err(argument());
+    }
+    if field == Field::VlanVid && value & mask & VLAN_PRESENT == 0 {
+        return Err(argument());
+    }
+    Ok(Action::SetField { field, value: value & mask, mask })
+}
+
+fn copy(
+    body: &mut Reader<'_>,
+    context: Context<'_>,
+    bits: u16,
+    src_offset: u16,
+    dst_offset: u16,
+) -> Result<Action, Refusal> {
+    let src = FieldHeader::decode_field(body, context)?;
+    let dst = FieldHeader::decode_field(body, context)?;
+    zeros(body, ErrorCode::NxbrcMustBeZero)?;
+    // OpenFlow 1.5 lets 0 stand for all bits of both; Open vSwitch refuses it, and so do we.
+    Ok(Action::Move {
+        src: subfield(src, src_offset, bits)?,
+        dst: writable(subfield(dst, dst_offset, bits)?)?,
+    })
+}
+
+fn resubmit(port: u16, table: u8, with_ct_orig: bool) -> Action {
+    let port = port_from_16(port);
+    Action::Resubmit {
+        port: (port != PortNo::IN_PORT).then_some(port),
+        table: (table != THIS_TABLE).then_some(table),
+        with_ct_orig,
+    }
+}
+
+fn stack(body: &mut Reader<'_>, context: Context<'_>) -> Result<Subfield, Refusal> {
+    let layout: &NxStack = body.take()?;
+    let field = FieldHeader::decode_field(body, context)?;
+    let bits: &super::U16 = body.take()?;
+    zeros(body, ErrorCode::NxbrcMustBeZero)?;
+    subfield(field, layout.offset.get(), bits.get())
+}
+
+fn controller(body: &mut Reader<'_>) -> Result<Controller, Refusal> {
+    if !all_zero(body.bytes(6)?) {
+        return Err(refuse(ErrorCode::NxbrcMustBeZero));
+    }
+    let mut controller = Controller {
+        max_len: u16::MAX,
+        reason: REASON_ACTION,
+        id: 0,
+        userdata: Vec::new(),
+        pause: false,
+        meter: None,
+    };
+    for item in property::Properties::new(body.rest()) {
+        let property = item?;
+        match property.kind {
+            controller2::MAX_LEN => controller.max_len = property.u16()?,
+            controller2::CONTROLLER_ID => controller.id = property.u16()?,
+            controller2::REASON => controller.reason = property.u8()?,
+            controller2::USERDATA => controller.userdata = property.payload.to_vec(),
+            controller2::PAUSE => controller.pause = true,
+            controller2::METER_ID => controller.meter = Some(property.u32()?),
+            _ => return Err(refuse(ErrorCode::BpcBadType)),
+        }
+    }
+    Ok(controller)
+}
