@@ -6,11 +6,9 @@
 //! vSwitch does.
 
 use super::bytes::{U16, U32, layout};
-use super::matching::{port_from_16, port_to_16};
 use crate::addr::MacAddr;
 use crate::field::{Field, ones};
 use crate::matching::Match;
-use crate::port::PortNo;
 
 const IN_PORT: u32 = 1 << 0;
 const DL_VLAN: u32 = 1 << 1;
@@ -82,7 +80,7 @@ pub(crate) fn decode(bytes: &Layout) -> Match {
     let has = |bit: u32| wildcards & bit == 0;
     let mut matching = Match::any();
     if has(IN_PORT) {
-        matching.set(Field::InPortOxm, port_from_16(layout.in_port.get()).0.into(), ones(32));
+        matching = matching.with(Field::InPort, layout.in_port.get());
     }
     if has(DL_SRC) {
         matching = matching.with(Field::EthSrc, MacAddr(layout.dl_src));
@@ -172,7 +170,7 @@ pub(crate) fn encode(matching: &Match) -> Layout {
         }
         value
     };
-    let in_port = exact(IN_PORT, Field::InPortOxm);
+    let in_port = exact(IN_PORT, Field::InPort);
     let dl_src = exact(DL_SRC, Field::EthSrc);
     let dl_dst = exact(DL_DST, Field::EthDst);
     let dl_type = exact(DL_TYPE, Field::EthType);
@@ -222,7 +220,7 @@ pub(crate) fn encode(matching: &Match) -> Layout {
     }
     zerocopy::transmute!(Fields {
         wildcards: U32::new(wildcards),
-        in_port: U16::new(port_to_16(PortNo(in_port as u32)).unwrap_or_default()),
+        in_port: U16::new(in_port as u16),
         dl_src: MacAddr::from(dl_src).0,
         dl_dst: MacAddr::from(dl_dst).0,
         dl_vlan: U16::new(dl_vlan),

@@ -187,9 +187,8 @@ fn decode_field(matching: &mut Match, field: Field, entry: Entry, rigour: Rigour
         }
         // Every packet of this bridge is an Ethernet packet.
         Field::PacketType if value == 0 => {}
-        Field::InPort if mask != 0 => {
-            matching.set(Field::InPortOxm, u128::from(port_from_16(value as u16).0), u128::from(u32::MAX));
-        }
+        // Matches hold a port in 16 bits; the numbers between have been refused above.
+        Field::InPortOxm => matching.set(Field::InPort, value & 0xffff, mask & 0xffff),
         _ => matching.set(field, value, mask),
     }
     Ok(())
@@ -198,6 +197,16 @@ fn decode_field(matching: &mut Match, field: Field, entry: Entry, rigour: Rigour
 /// Bits of a field that an earlier entry may have set: those of ECN within the TOS byte.
 fn overlap_allowed(field: Field) -> u128 {
     if field == Field::NwTos { 3 } else { 0 }
+}
+
+/// The port that a match wants packets to come from.
+pub(crate) fn in_port(matching: &Match) -> Option<PortNo> {
+    matching.exact(Field::InPort).map(|port| port_from_16(port as u16))
+}
+
+/// The match of packets from a port.
+pub(crate) fn from_port(port: PortNo) -> Match {
+    Match::any().with(Field::InPort, u128::from(port.0 & 0xffff))
 }
 
 /// A 16-bit port number as a 32-bit one.
@@ -236,10 +245,7 @@ pub(crate) fn encode_entries(out: &mut Vec<u8>, matching: &Match, context: Conte
         let (value, mask) = match field {
             Field::NwTos if mask & 0xfc == 0 => continue,
             Field::NwTos => (value & 0xfc, field.all_ones()),
-            Field::InPort => {
-                let (port, _) = matching.get(Field::InPortOxm);
-                (port & 0xffff, field.all_ones())
-            }
+            Field::InPortOxm => (port_from_16(value as u16).0.into(), field.all_ones()),
             _ => (value, mask),
         };
         oxm::put_entry(out, *field, value, mask, context, dialect);

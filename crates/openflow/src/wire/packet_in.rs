@@ -11,7 +11,6 @@ use super::property::{Properties, put_bytes, put_u64};
 use super::settings::PacketInFormat;
 use super::version::Version;
 use super::{Context, NICIRA, NO_BUFFER, kind, nicira};
-use crate::field::Field;
 use crate::matching::Match;
 use crate::port::PortNo;
 
@@ -70,7 +69,7 @@ const INVALID_TTL: u8 = 2;
 impl PacketIn {
     /// Where the packet came in.
     pub fn in_port(&self) -> Option<PortNo> {
-        self.metadata.exact(Field::InPortOxm).map(|port| PortNo(port as u32))
+        matching::in_port(&self.metadata)
     }
 
     /// The version's own form.
@@ -86,7 +85,7 @@ impl PacketIn {
                 reason: layout.reason,
                 table: 0,
                 cookie: u64::MAX,
-                metadata: Match::any().with(Field::InPortOxm, port_from_16(layout.in_port.get()).0),
+                metadata: matching::from_port(port_from_16(layout.in_port.get())),
                 userdata: Vec::new(),
                 data: reader.rest().to_vec(),
             });

@@ -9,7 +9,6 @@ use super::matching::{self, Rigour, port_from_16, port_from_32, port_to_16};
 use super::version::Version;
 use super::{Context, NO_BUFFER, action, kind};
 use crate::action::Action;
-use crate::field::Field;
 use crate::matching::Match;
 use crate::port::PortNo;
 
@@ -38,21 +37,24 @@ pub struct PacketOut {
 impl PacketOut {
     /// Where the packet claims to come from.
     pub fn in_port(&self) -> PortNo {
-        self.metadata.exact(Field::InPortOxm).map_or(PortNo::NONE, |port| PortNo(port as u32))
+        matching::in_port(&self.metadata).unwrap_or(PortNo::NONE)
     }
 
     pub(crate) fn decode(body: &[u8], context: Context<'_>) -> Result<PacketOut, Refusal> {
         const WHAT: &str = "OFPT_PACKET_OUT";
         let mut reader = Reader::new(body, ErrorCode::BrcBadLen, WHAT);
-        let from = |port: PortNo| Match::any().with(Field::InPortOxm, port.0);
         let (buffer_id, metadata, actions_len) = match context.version {
             Version::V10 => {
                 let l: &Layout10 = reader.take()?;
-                (l.buffer_id, from(port_from_16(l.in_port.get())), l.actions_len)
+                (l.buffer_id, matching::from_port(port_from_16(l.in_port.get())), l.actions_len)
             }
             Version::V13 | Version::V14 => {
                 let l: &Layout11 = reader.take()?;
-                (l.buffer_id, from(port_from_32(l.in_port.get(), ErrorCode::BrcBadPort)?), l.actions_len)
+                (
+                    l.buffer_id,
+                    matching::from_port(port_from_32(l.in_port.get(), ErrorCode::BrcBadPort)?),
+                    l.actions_len,
+                )
             }
             Version::V15 => {
                 let l: &Layout15 = reader.take()?;
@@ -64,8 +66,7 @@ impl PacketOut {
         let buffer_id = Some(buffer_id.get()).filter(|id| *id != NO_BUFFER);
         let data = if buffer_id.is_none() { reader.rest().to_vec() } else { Vec::new() };
         let bad_port = Refusal::new(ErrorCode::BrcBadPort, WHAT);
-        let port = metadata.exact(Field::InPortOxm).ok_or(bad_port)?;
-        match PortNo(port as u32) {
+        match matching::in_port(&metadata).ok_or(bad_port)? {
             PortNo::LOCAL | PortNo::NONE | PortNo::CONTROLLER => {}
             PortNo(0..0xff00) => {}
             _ => return Err(bad_port),

@@ -20,7 +20,7 @@ mod request;
 
 pub use aggregate::AggregateStats;
 pub use desc::Desc;
-pub use flow::{FlowStats, FlowStatsRequest};
+pub use flow::{FlowEntry, FlowStatsRequest};
 pub use monitor::{FlowUpdate, MonitorCommand, MonitorFlags, MonitorRequest, UpdateEvent};
 pub use port::PortStats;
 pub use reply::{ReplyBody, ReplyKind, ReplyWriter, StatsReply};

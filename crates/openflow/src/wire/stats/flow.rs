@@ -10,9 +10,10 @@ use super::super::matching::{self, CookieMatch, Rigour, port_from_16, port_from_
 use super::super::oxs::Stats;
 use super::super::version::Version;
 use super::super::{ANY_GROUP, Context, Form, action, match10};
-use crate::flow::Flow;
+use crate::flow::{Flow, FlowStats};
 use crate::matching::Match;
 use crate::port::PortNo;
+use core::time::Duration;
 
 layout! {
     /// ofp_flow_stats_request (1.0)
@@ -144,21 +145,23 @@ impl FlowStatsRequest {
     }
 }
 
-/// One flow with its counters.
+/// One flow with its counters. Its flags are not said in 1.0, its importance not before 1.4; its idle
+/// age is said by NXST_FLOW and 1.5, its hard age by NXST_FLOW only. Counters that are not known are
+/// all ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlowStats {
-    /// The flow. Its flags are not said in 1.0, its importance not before 1.4.
+pub struct FlowEntry {
+    /// The flow.
     pub flow: Flow,
-    /// Seconds and nanoseconds since it was added.
-    pub duration: (u32, u32),
-    /// Seconds since its last packet; said by NXST_FLOW and 1.5 only.
-    pub idle_age: Option<u32>,
-    /// Seconds since its last change; said by NXST_FLOW only.
-    pub hard_age: Option<u32>,
-    /// Packets; u64::MAX where not known.
-    pub packets: u64,
-    /// Their bytes; u64::MAX where not known.
-    pub bytes: u64,
+    /// Its counters.
+    pub stats: FlowStats,
+}
+
+fn seconds_and_nanoseconds(duration: Duration) -> (U32, U32) {
+    (U32::new(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)), U32::new(duration.subsec_nanos()))
+}
+
+fn duration_of(seconds: u32, nanoseconds: u32) -> Duration {
+    Duration::from_secs(seconds.into()) + Duration::from_nanos(nanoseconds.into())
 }
 
 /// An age as NXST_FLOW has it.
@@ -170,12 +173,12 @@ fn age_from_wire(age: U16) -> Option<u32> {
     age.get().checked_sub(1).map(u32::from)
 }
 
-impl FlowStats {
+impl FlowEntry {
     pub(crate) fn decode(
         reader: &mut Reader<'_>,
         form: Form,
         context: Context<'_>,
-    ) -> Result<FlowStats, Refusal> {
+    ) -> Result<FlowEntry, Refusal> {
         let version = context.version;
         let length = usize::from(reader.peek::<U16>()?.get());
         let mut inside = reader.sub(length)?;
@@ -187,7 +190,7 @@ impl FlowStats {
                 let matching = match10::decode(&l.matching);
                 flow = Flow::new(l.table, l.priority.get(), l.cookie.get(), matching, Vec::new());
                 (flow.idle_timeout, flow.hard_timeout) = (l.idle.get(), l.hard.get());
-                duration = (l.seconds.get(), l.nanoseconds.get());
+                duration = duration_of(l.seconds.get(), l.nanoseconds.get());
                 (idle_age, hard_age) = (None, None);
                 (packets, bytes) = (l.packets.get(), l.bytes.get());
             }
@@ -196,7 +199,7 @@ impl FlowStats {
                 let (matching, _) = matching::decode_nxm(r, l.match_len.get(), context, Rigour::Strict)?;
                 flow = Flow::new(l.table, l.priority.get(), l.cookie.get(), matching, Vec::new());
                 (flow.idle_timeout, flow.hard_timeout) = (l.idle.get(), l.hard.get());
-                duration = (l.seconds.get(), l.nanoseconds.get());
+                duration = duration_of(l.seconds.get(), l.nanoseconds.get());
                 (idle_age, hard_age) = (age_from_wire(l.idle_age), age_from_wire(l.hard_age));
                 (packets, bytes) = (l.packets.get(), l.bytes.get());
             }
@@ -207,7 +210,7 @@ impl FlowStats {
                 (flow.idle_timeout, flow.hard_timeout) = (l.idle.get(), l.hard.get());
                 flow.flags = flags_from_wire(l.flags.get(), version)?;
                 flow.importance = if version == Version::V14 { l.importance.get() } else { 0 };
-                duration = (l.seconds.get(), l.nanoseconds.get());
+                duration = duration_of(l.seconds.get(), l.nanoseconds.get());
                 (idle_age, hard_age) = (None, None);
                 (packets, bytes) = (l.packets.get(), l.bytes.get());
             }
@@ -219,24 +222,25 @@ impl FlowStats {
                 (flow.idle_timeout, flow.hard_timeout) = (l.idle.get(), l.hard.get());
                 flow.flags = flags_from_wire(l.flags.get(), version)?;
                 flow.importance = l.importance.get();
-                duration = stats.duration.unwrap_or_default();
+                duration = stats.duration.map_or(Duration::ZERO, |(s, ns)| duration_of(s, ns));
                 (idle_age, hard_age) = (stats.idle, None);
                 (packets, bytes) = (stats.packets.unwrap_or(u64::MAX), stats.bytes.unwrap_or(u64::MAX));
             }
         }
         flow.actions = action::decode_instructions(r.rest(), context)?;
-        Ok(FlowStats { flow, duration, idle_age, hard_age, packets, bytes })
+        let stats = FlowStats { duration, n_packets: packets, n_bytes: bytes, idle_age, hard_age };
+        Ok(FlowEntry { flow, stats })
     }
 
     /// Append one entry.
     pub fn encode(&self, out: &mut Vec<u8>, form: Form, context: Context<'_>) -> Result<(), EncodeError> {
         let start = out.len();
-        let (flow, version) = (&self.flow, context.version);
+        let (flow, stats, version) = (&self.flow, &self.stats, context.version);
         let (length, table) = (U16::ZERO, flow.table);
-        let (seconds, nanoseconds) = (U32::new(self.duration.0), U32::new(self.duration.1));
+        let (seconds, nanoseconds) = seconds_and_nanoseconds(stats.duration);
         let (priority, cookie) = (U16::new(flow.priority), U64::new(flow.cookie));
         let (idle, hard) = (U16::new(flow.idle_timeout), U16::new(flow.hard_timeout));
-        let (packets, bytes) = (U64::new(self.packets), U64::new(self.bytes));
+        let (packets, bytes) = (U64::new(stats.n_packets), U64::new(stats.n_bytes));
         let flags = U16::new(flags_to_wire(flow.flags, version));
         let importance = U16::new(if version >= Version::V14 { flow.importance } else { 0 });
         match (version, form) {
@@ -273,8 +277,8 @@ impl FlowStats {
                         idle,
                         hard,
                         match_len: U16::new(match_len as u16),
-                        idle_age: age_to_wire(self.idle_age),
-                        hard_age: age_to_wire(self.hard_age),
+                        idle_age: age_to_wire(stats.idle_age),
+                        hard_age: age_to_wire(stats.hard_age),
                         cookie,
                         packets,
                         bytes,
@@ -312,10 +316,10 @@ impl FlowStats {
                 );
                 matching::encode(out, &flow.matching, context);
                 Stats {
-                    duration: Some(self.duration),
-                    idle: self.idle_age,
-                    packets: Some(self.packets),
-                    bytes: Some(self.bytes),
+                    duration: Some((seconds.get(), nanoseconds.get())),
+                    idle: stats.idle_age,
+                    packets: Some(stats.n_packets),
+                    bytes: Some(stats.n_bytes),
                     flows: None,
                 }
                 .encode(out);

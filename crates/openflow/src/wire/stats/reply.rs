@@ -8,7 +8,7 @@ use super::super::version::Version;
 use super::super::{Context, Form, kind};
 use super::aggregate::AggregateStats;
 use super::desc::Desc;
-use super::flow::FlowStats;
+use super::flow::FlowEntry;
 use super::monitor::{self, FlowUpdate};
 use super::port::PortStats;
 use super::table::TableStats;
@@ -161,7 +161,7 @@ impl<'a> ReplyWriter<'a> {
 #[allow(missing_docs, reason = "as the requests of the same names")]
 pub enum ReplyBody {
     Desc(Box<Desc>),
-    Flow(Form, Vec<FlowStats>),
+    Flow(Form, Vec<FlowEntry>),
     Aggregate(Form, AggregateStats),
     Table(Vec<TableStats>),
     TableFeatures(Vec<TableFeatures>),
@@ -207,7 +207,7 @@ impl StatsReply {
                 r.end()?;
                 ReplyBody::Desc(Box::new(desc))
             }
-            ReplyKind::Flow(form) => ReplyBody::Flow(form, all(r, |r| FlowStats::decode(r, form, context))?),
+            ReplyKind::Flow(form) => ReplyBody::Flow(form, all(r, |r| FlowEntry::decode(r, form, context))?),
             ReplyKind::Aggregate(form) => {
                 let stats = AggregateStats::decode(r, version)?;
                 r.end()?;
