@@ -1,14 +1,25 @@
 //! `footbridge agent`: what each node runs.
 
-use clap::Args;
+use crate::cli::fail;
+use crate::cli::lab::interrupted;
+use crate::lab::netns;
+use crate::lab::record::{RUN, STATE};
+use clap::{Args, ValueEnum};
+use footbridge_node::agent::{self, AgentConfig};
+use footbridge_node::{NodeConfig, Subnet, TunnelType};
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 /// Run a node's agent: bridge, flows, routes, devices.
+///
+/// Runs until SIGTERM or SIGINT; devices, routes and guards then stay as they are, so that the network
+/// is neither opened nor torn down. Exit status 0 after a clean end, 1 when it could not start.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Which of the cluster's nodes this is
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     node: String,
     /// The cluster: Kubernetes v1 objects in YAML; watched for changes
     #[arg(long, value_name = "FILE")]
@@ -17,42 +28,100 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME|PATH")]
     netns: Option<String>,
     /// Where sockets and the pid file are
-    #[arg(long, value_name = "DIR", default_value = "/run/footbridge")]
+    #[arg(long, value_name = "DIR", default_value = RUN)]
     run_dir: PathBuf,
     /// Where port numbers and the round are kept
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/footbridge")]
+    #[arg(long, value_name = "DIR", default_value = STATE)]
     state_dir: PathBuf,
     /// The bridge
-    #[arg(long, default_value = "br-int")]
+    #[arg(long, value_name = "NAME", default_value = "br-int")]
     bridge: String,
     /// The gateway's device
-    #[arg(long, default_value = "antrea-gw0")]
+    #[arg(long, value_name = "NAME", default_value = "antrea-gw0")]
     gateway: String,
     /// The tunnel port
-    #[arg(long, default_value = "antrea-tun0")]
+    #[arg(long, value_name = "NAME", default_value = "antrea-tun0")]
     tunnel: String,
     /// The encapsulation between nodes
-    #[arg(long, default_value = "vxlan", value_parser = ["vxlan", "geneve"])]
-    tunnel_type: String,
+    #[arg(long, value_enum, default_value_t = Encapsulation::Vxlan)]
+    tunnel_type: Encapsulation,
     /// Where ClusterIPs are
-    #[arg(long, value_name = "SUBNET", default_value = "10.96.0.0/12")]
-    service_cidr: String,
+    #[arg(long, value_name = "SUBNET", default_value_t = Subnet::DEFAULT_SERVICE_CIDR)]
+    service_cidr: Subnet,
     /// How frames are moved
-    #[arg(long, default_value = "auto", value_parser = ["auto", "ebpf", "userspace"])]
-    datapath: String,
+    #[arg(long, value_enum, default_value_t = DatapathKind::Auto)]
+    datapath: DatapathKind,
+    /// What to log: error, warn, info, debug, trace, also by module
+    #[arg(long, value_name = "FILTER", env = "FOOTBRIDGE_LOG", default_value = "info")]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Encapsulation {
+    Vxlan,
+    Geneve,
+}
+
+/// How frames are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DatapathKind {
+    /// The best that this program and kernel have
+    Auto,
+    /// In the kernel
+    Ebpf,
+    /// In this process
+    Userspace,
+}
+
+impl DatapathKind {
+    /// The word on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            DatapathKind::Auto => "auto",
+            DatapathKind::Ebpf => "ebpf",
+            DatapathKind::Userspace => "userspace",
+        }
+    }
 }
 
 impl Arguments {
     /// Run until told to end.
     pub(crate) fn run(self) -> ExitCode {
-        if let Some(netns) = &self.netns {
-            if let Err(error) = crate::lab::netns::enter(netns) {
-                return super::fail(&error, 1);
-            }
+        match self.start() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
         }
-        std::fs::create_dir_all(&self.run_dir).ok();
-        std::fs::write(self.run_dir.join("ready"), "").ok();
-        std::thread::sleep(std::time::Duration::from_secs(100000));
-        ExitCode::SUCCESS
+    }
+
+    fn start(self) -> Result<(), Box<dyn Error>> {
+        if self.datapath == DatapathKind::Ebpf {
+            return Err("this version has no ebpf datapath yet: use --datapath userspace or auto".into());
+        }
+        let filter = EnvFilter::try_new(&self.log).map_err(|e| format!("--log {}: {e}", self.log))?;
+        if let Some(netns) = &self.netns {
+            netns::enter(netns)?;
+        }
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(agent::run(self.config(), async {
+            let signal = interrupted().await;
+            tracing::info!(%signal, "asked to end");
+        }))?;
+        Ok(())
+    }
+
+    fn config(self) -> AgentConfig {
+        let node = NodeConfig {
+            node: self.node,
+            bridge: self.bridge,
+            gateway: self.gateway,
+            tunnel: self.tunnel,
+            tunnel_type: match self.tunnel_type {
+                Encapsulation::Vxlan => TunnelType::Vxlan,
+                Encapsulation::Geneve => TunnelType::Geneve,
+            },
+            service_cidr: self.service_cidr,
+        };
+        AgentConfig { node, cluster: self.cluster, run_dir: self.run_dir, state_dir: self.state_dir }
     }
 }

@@ -1,5 +1,6 @@
 //! `footbridge lab` and its subcommands.
 
+use crate::cli::agent::DatapathKind;
 use crate::cli::fail;
 use crate::lab::record::Places;
 use crate::lab::{self, Lab, LabError, Options, Source, exec, netns, status, web};
@@ -29,8 +30,8 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "FILE")]
     file: Option<PathBuf>,
     /// The datapath that the agents are told to use
-    #[arg(long, global = true, default_value = "auto", value_parser = ["auto", "ebpf", "userspace"])]
-    datapath: String,
+    #[arg(long, global = true, value_enum, default_value_t = DatapathKind::Auto)]
+    datapath: DatapathKind,
     #[command(subcommand)]
     command: Option<LabCommand>,
 }
@@ -99,7 +100,7 @@ impl Arguments {
             (Some(file), None) => Source::Watched(file.clone()),
             (None, None) => Source::BuiltIn("article"),
         };
-        Options { name: self.name.clone(), source, datapath: self.datapath.clone(), stays }
+        Options { name: self.name.clone(), source, datapath: self.datapath.word(), stays }
     }
 }
 
@@ -164,7 +165,7 @@ async fn guarded(
 }
 
 /// The first SIGINT, SIGTERM or SIGHUP.
-async fn interrupted() -> Signal {
+pub(crate) async fn interrupted() -> Signal {
     let wait = async |kind: SignalKind| match signal(kind) {
         Ok(mut stream) => drop(stream.recv().await),
         Err(_) => std::future::pending().await,

@@ -64,7 +64,7 @@ pub(crate) struct Lab {
     /// What that means here.
     pub(crate) plan: Plan,
     program: PathBuf,
-    datapath: String,
+    datapath: &'static str,
     agents: BTreeMap<String, JoinHandle<()>>,
     ended: mpsc::UnboundedSender<Ended>,
     endings: Option<mpsc::UnboundedReceiver<Ended>>,
@@ -78,7 +78,7 @@ pub(crate) struct Options {
     /// The cluster file, or one of [`FILES`].
     pub(crate) source: Source,
     /// What the agents are told with `--datapath`.
-    pub(crate) datapath: String,
+    pub(crate) datapath: &'static str,
     /// Whether this process stays and takes the lab down again.
     pub(crate) stays: bool,
 }
@@ -171,7 +171,7 @@ impl Lab {
             cluster,
             plan,
             program,
-            datapath: options.datapath.clone(),
+            datapath: options.datapath,
             agents: BTreeMap::new(),
             ended,
             endings: Some(endings),
@@ -441,7 +441,7 @@ impl Lab {
             .arg(&run)
             .arg("--state-dir")
             .arg(&state)
-            .args(["--datapath", &self.datapath]);
+            .args(["--datapath", self.datapath]);
         let child = self.start(command, node, &format!("start the agent of {node}"))?;
         let (node, ended) = (node.to_owned(), self.ended.clone());
         let watch = tokio::spawn(watch(child, node.clone(), ended));

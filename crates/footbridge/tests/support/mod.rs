@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 /// Why labs can't run here, if they can't.
-pub fn lacking() -> Option<String> {
+pub(crate) fn lacking() -> Option<String> {
     if !geteuid().is_root() {
         return Some("needs root".into());
     }
@@ -14,29 +14,29 @@ pub fn lacking() -> Option<String> {
 }
 
 /// A lab with a name of its own; taken down when dropped.
-pub struct Lab {
+pub(crate) struct Lab {
     name: String,
 }
 
 impl Lab {
-    pub fn new(test: &str) -> Lab {
+    pub(crate) fn new(test: &str) -> Lab {
         // Short, and different for each test and process.
         let sum = test.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         Lab { name: format!("t{}-{:04x}", std::process::id(), sum & 0xffff) }
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_footbridge"));
         command.args(["lab", "--name", &self.name]).args(arguments);
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Run what has to succeed; what it printed.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "lab {arguments:?}: {}\n{stdout}\n{stderr}", output.status);
@@ -44,14 +44,14 @@ impl Lab {
     }
 
     /// The pid that the lab recorded for a node's agent.
-    pub fn recorded_pid(&self, node: &str) -> i32 {
+    pub(crate) fn recorded_pid(&self, node: &str) -> i32 {
         let record = fs::read_to_string(format!("/run/footbridge/{}/lab.json", self.name)).unwrap();
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
         record["members"][node]["process"]["pid"].as_i64().unwrap().try_into().unwrap()
     }
 
     /// What there still is of the lab: namespaces, directories, mounts, processes.
-    pub fn left(&self) -> Vec<String> {
+    pub(crate) fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         let namespaces = format!("fb-{}-", self.name);
         for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
@@ -89,7 +89,7 @@ impl Drop for Lab {
 }
 
 /// What of the host a lab could change: devices, addresses, routes, nftables, network sysctls.
-pub fn host() -> Vec<String> {
+pub(crate) fn host() -> Vec<String> {
     let mut picture: Vec<String> = [
         &["ip", "-j", "link"][..],
         &["ip", "-j", "addr"],
@@ -146,6 +146,6 @@ fn collect_sysctls(dir: &std::path::Path, into: &mut Vec<String>) {
 }
 
 /// Bytes as text.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
