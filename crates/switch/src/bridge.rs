@@ -1,6 +1,6 @@
 //! The bridge itself.
 
-use crate::flow_mod::{self, Changes, FlowFilter, FlowMod};
+use crate::flow_mod::{self, Changes, FlowFilter, FlowMod, FlowModError};
 use crate::saved::{self, SavedError};
 use footbridge_datapath::{
     Attachment, Datapath, DropCounts, Error, FlowStatistics, Link, PortSpec, Traffic, clock,
@@ -9,7 +9,7 @@ use footbridge_openflow::flow::FlowStats;
 use footbridge_openflow::{Action, Flow, PortNames, PortNo};
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
-use footbridge_pipeline::{Entry, FlowId, Pipeline, Refusal, Time};
+use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,15 +27,15 @@ pub struct Bridge {
 /// Why a bundle was refused. Nothing of it is in force.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// A flow that the bridge can't carry out.
-    #[error("change {} of {of}: {refusal}", index + 1)]
+    /// A change that can't be made.
+    #[error("change {} of {of}: {reason}", index + 1)]
     Refused {
         /// Which change of the bundle, from 0.
         index: usize,
         /// How many there are.
         of: usize,
         /// What is wrong with it.
-        refusal: Refusal,
+        reason: FlowModError,
     },
     /// The datapath did not take it.
     #[error(transparent)]
@@ -266,7 +266,7 @@ impl Bridge {
         let now = clock::now();
         for (index, flow_mod) in flow_mods.iter().enumerate() {
             flow_mod::apply(&mut next, flow_mod, now, &mut changes)
-                .map_err(|refusal| BundleError::Refused { index, of: flow_mods.len(), refusal })?;
+                .map_err(|reason| BundleError::Refused { index, of: flow_mods.len(), reason })?;
         }
         inner.commit(next, changes)?;
         drop(inner);

@@ -9,7 +9,8 @@ use footbridge_pipeline::{Entry, FlowId, Pipeline, Refusal, Time};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FlowMod {
     /// Add a flow. One of the same table, priority and match is replaced; its counters go on,
-    /// unless the flow says `reset_counts`, and its age starts again.
+    /// unless the flow says `reset_counts`, and its age starts again. One that says `check_overlap` is
+    /// refused where a packet could match it and another flow of its table and priority.
     Add(Flow),
     /// Give every flow that the filter selects these actions; its counters and its age go on. None is
     /// no error, and none is added.
@@ -44,6 +45,24 @@ pub enum FlowMod {
         priority: u16,
         /// Its match.
         matching: Match,
+    },
+}
+
+/// Why a change can't be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlowModError {
+    /// The bridge can't carry the flow out.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// `check_overlap`, and there is one.
+    #[error(
+        "table {table}, priority {priority}: another flow takes some of the same packets (check_overlap)"
+    )]
+    Overlap {
+        /// The flow's table.
+        table: u8,
+        /// The flow's priority.
+        priority: u16,
     },
 }
 
@@ -156,7 +175,7 @@ pub(crate) fn apply(
     flow_mod: &FlowMod,
     now: Time,
     change: &mut Changes,
-) -> Result<(), Refusal> {
+) -> Result<(), FlowModError> {
     let strict = |pipeline: &Pipeline, table: u8, priority: u16, matching: &Match| -> Vec<FlowId> {
         pipeline.get_strict(table, priority, matching).map(|entry| entry.id).into_iter().collect()
     };
@@ -165,6 +184,13 @@ pub(crate) fn apply(
     };
     match flow_mod {
         FlowMod::Add(flow) => {
+            let overlaps = |other: &Entry| {
+                let Flow { priority, matching, .. } = &*other.flow;
+                *priority == flow.priority && *matching != flow.matching && matching.overlaps(&flow.matching)
+            };
+            if flow.flags.check_overlap && pipeline.table(flow.table).any(overlaps) {
+                return Err(FlowModError::Overlap { table: flow.table, priority: flow.priority });
+            }
             let replaced = strict(pipeline, flow.table, flow.priority, &flow.matching);
             let id = pipeline.insert(flow.clone(), now)?;
             change.replace(&replaced, id);

@@ -17,5 +17,5 @@ mod flow_mod;
 mod saved;
 
 pub use bridge::{Bridge, BundleError, FlowReport, PortReport};
-pub use flow_mod::{FilterError, FlowFilter, FlowMod};
+pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError};
 pub use saved::SavedError;

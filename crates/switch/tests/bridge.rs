@@ -38,11 +38,15 @@ impl Bed {
 
     fn host(&self, number: u32, device: &str) -> Namespace {
         let host = host(&self.namespace, device, &format!("10.0.0.{number}/24"));
+        self.port(number, device);
+        host
+    }
+
+    fn port(&self, number: u32, device: &str) {
         let attachment = Attachment::Device { ifname: device.to_owned() };
         self.bridge
             .add_port(PortSpec { number: PortNo(number), name: format!("port-{device}"), attachment })
             .unwrap();
-        host
     }
 
     fn add(&self, flows: &[&str]) {
@@ -197,6 +201,61 @@ fn flow_mods_mean_what_they_mean_in_open_vswitch() {
     assert_eq!(bed.dump("table=0,ip").iter().filter(|text| text.ends_with("actions=drop")).count(), 2);
     assert_eq!(bed.dump("cookie=2/-1").len(), 1, "the cookie stays");
     assert!(bed.dump("table=1")[0].ends_with("actions=NORMAL"));
+}
+
+#[test]
+fn check_overlap_refuses_what_overlaps() {
+    if !privileged("check_overlap_refuses_what_overlaps") {
+        return;
+    }
+    let bed = Bed::new();
+    bed.add(&["priority=5,ip actions=drop"]);
+    let mut flow = parse_flow("priority=5,ip,nw_dst=10.0.0.1 actions=drop", &PortNames::none()).unwrap();
+    flow.flags.check_overlap = true;
+    let refused = bed.bridge.bundle(&[FlowMod::Add(flow.clone())]).unwrap_err();
+    assert!(refused.to_string().contains("check_overlap"), "{refused}");
+    flow.priority = 6;
+    bed.bridge.bundle(&[FlowMod::Add(flow.clone())]).unwrap();
+    bed.bridge.bundle(&[FlowMod::Add(flow)]).unwrap();
+}
+
+/// Flows that open connections by a SYN from port 1 only: without its entry, one under way is stuck.
+#[test]
+fn a_connection_goes_on_over_a_clean_restart() {
+    if !privileged("a_connection_goes_on_over_a_clean_restart") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("conntrack");
+    let mut bed = Bed::new();
+    let (a, b) = (bed.host(1, "a"), bed.host(2, "b"));
+    let flows = [
+        "priority=1,arp actions=NORMAL",
+        "priority=1,tcp actions=ct(table=1,zone=7)",
+        "table=1,priority=3,ct_state=+new+trk,tcp,in_port=1,tcp_flags=+syn-ack actions=ct(commit,zone=7),output:2",
+        "table=1,priority=2,ct_state=+est+trk,in_port=1 actions=output:2",
+        "table=1,priority=2,ct_state=+est+rpl+trk,in_port=2 actions=output:1",
+    ];
+    bed.add(&flows);
+    let receiver = b.spawn_shell("nc -l -d 10.0.0.2 7000 | wc -c");
+    eventually("nc listens", Duration::from_secs(5), || b.must("ss -Hltn").contains(":7000"));
+    let sender = a.spawn_shell("(echo before; sleep 2; echo after) | nc -N -w 10 10.0.0.2 7000");
+    let established = |bed: &Bed| bed.bridge.connections(Some(7)).unwrap().iter().any(|c| c.replied);
+    eventually("the connection stands", Duration::from_secs(5), || established(&bed));
+    assert_eq!(bed.bridge.save_connections(&saved).unwrap(), 1);
+    let datapath = bed.namespace.enter(Userspace::start).unwrap();
+    bed.bridge = Bridge::new("br0", Box::new(datapath)).unwrap();
+    bed.add(&flows);
+    assert_eq!(bed.bridge.restore_connections(&saved).unwrap(), Some(1));
+    assert_eq!(bed.bridge.restore_connections(&saved).unwrap(), None);
+    for (number, device) in [(1, "a"), (2, "b")] {
+        bed.port(number, device);
+    }
+    assert_eq!(receiver.wait().trim(), "13");
+    drop(sender);
+    assert_eq!(bed.bridge.flush_connections(Some(8)).unwrap(), 0);
+    assert_eq!(bed.bridge.flush_connections(Some(7)).unwrap(), 1);
+    assert_eq!(bed.bridge.connections(None).unwrap(), []);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use nix::sys::socket::{
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Bytes that may wait on one device in the kernel: a few thousand frames.
-const BUFFER: i32 = 4 << 20;
+/// Bytes that may wait on one device in the kernel: some thousand frames. The kernel doubles it, for its own needs.
+const BUFFER: i32 = 2 << 20;
 
 /// A port's device, there or not.
 pub(super) struct Device {

@@ -13,8 +13,8 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Bytes that may wait in the kernel: a few thousand frames.
-const BUFFER: i32 = 4 << 20;
+/// Bytes that may wait in the kernel: some thousand frames. The kernel doubles it, for its own needs.
+const BUFFER: i32 = 2 << 20;
 /// Room for the control messages of one datagram: an `in_pktinfo` (12 bytes) and its header.
 const CONTROL: usize = 64;
 
