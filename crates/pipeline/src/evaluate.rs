@@ -1,8 +1,12 @@
 //! The evaluator: what the actions do.
 //!
-//! Semantics are those of ovs-actions(7) and of Open vSwitch 3.1's `ofproto-dpif-xlate`, from which
-//! they depart in two places, both named here: later fragments alone have no ports (what Open
-//! vSwitch calls `nx-match`), and the copy below `ct(table=)` counts towards the packet's limits.
+//! Semantics are those of ovs-actions(7) as Open vSwitch 3.1's `ofproto-dpif-xlate` has them: where
+//! the two differ (after `exit` the manual carries out the action set, the program does not), the
+//! program is followed. Departures:
+//!
+//! * Later fragments alone have no ports: what Open vSwitch calls `nx-match`.
+//! * The copy below `ct(table=)` counts towards the packet's limits.
+//! * Writes to ICMP fields leave later fragments alone; Open vSwitch writes into their payload.
 //!
 //! # How it works
 //!
@@ -153,23 +157,11 @@ struct Level<'p> {
     restore: Option<Box<Live>>,
     /// Whether it began a packet's way: the packet, a clone, or a tracked copy.
     outermost: bool,
-    /// Whether `exit` goes on when it has ended.
-    exits: bool,
 }
 
 impl<'p> Level<'p> {
     fn bare(list: List, actions: Cow<'p, [Action]>, table: u8, entry: Option<&'p Entry>) -> Level<'p> {
-        Level {
-            list,
-            actions,
-            next: 0,
-            table,
-            entry,
-            deepens: false,
-            restore: None,
-            outermost: false,
-            exits: false,
-        }
+        Level { list, actions, next: 0, table, entry, deepens: false, restore: None, outermost: false }
     }
 }
 
@@ -263,15 +255,14 @@ impl<'p> Run<'p, '_> {
     fn end_list(&mut self) {
         if let Some(level) = self.levels.last_mut()
             && level.outermost
+            && !self.exit
         {
             level.next = level.actions.len();
             let set = actions::in_set_order(std::mem::take(&mut self.packet.action_set));
             if !set.is_empty() {
-                // Actions of the set are carried out after exit too, which then goes on ending lists.
                 let (table, entry) = (level.table, level.entry);
-                let exits = std::mem::take(&mut self.exit);
                 self.around.observer.enter(List::ActionSet);
-                self.push(Level { exits, ..Level::bare(List::ActionSet, Cow::Owned(set), table, entry) });
+                self.push(Level::bare(List::ActionSet, Cow::Owned(set), table, entry));
                 return;
             }
         }
@@ -280,7 +271,6 @@ impl<'p> Run<'p, '_> {
         if !self.levels.is_empty() {
             self.around.observer.leave(level.list);
         }
-        self.exit |= level.exits;
         if level.list == List::Tracked {
             self.exit = false;
         }
@@ -298,10 +288,18 @@ impl<'p> Run<'p, '_> {
 
     /// Note that the packet, or a copy, went nowhere.
     fn lose(&mut self, reason: DropReason) {
-        let drop = Drop { reason, table: self.table };
+        let drop = Drop { reason, table: self.acting_table() };
         self.ended = Some((drop, true));
         self.verdict.lost.push(drop);
         self.around.observer.dropped(drop);
+    }
+
+    /// The table of the flow whose action this is; of the action set, the table looked up last.
+    fn acting_table(&self) -> u8 {
+        match self.levels.last() {
+            Some(Level { list: List::Flow(_) | List::Clone, table, .. }) => *table,
+            _ => self.table,
+        }
     }
 
     fn conclude(mut self) -> Verdict {

@@ -61,7 +61,7 @@ pub struct PacketIn {
 pub struct Drop {
     /// Why.
     pub reason: DropReason,
-    /// The table looked up last.
+    /// The table looked up last, or that of the flow whose output was lost.
     pub table: u8,
 }
 

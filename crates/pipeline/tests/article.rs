@@ -1,5 +1,7 @@
 //! The article's worker1: its bridge as dumped, and what it does with the article's packets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use footbridge_openflow::text::{parse_flow, parse_packet};
 use footbridge_openflow::{Field, Key, MacAddr, PortNames, PortNo};
 use footbridge_pipeline::{

@@ -200,6 +200,7 @@ impl<'p> Run<'p, '_> {
     }
 
     fn send_packet_in(&mut self, controller: &Controller) {
+        let table = self.acting_table();
         let Live { frame, key, .. } = &mut self.packet;
         frame.write(key);
         let bytes = frame.bytes();
@@ -208,7 +209,7 @@ impl<'p> Run<'p, '_> {
         let cookie = self.levels.last().and_then(|level| level.entry).map_or(0, |entry| entry.flow.cookie);
         self.verdict.packet_ins.push(PacketIn {
             reason: controller.reason,
-            table: self.table,
+            table,
             cookie,
             controller: controller.id,
             in_port: port_number(key.get(Field::InPortOxm)).unwrap_or(PortNo::NONE),

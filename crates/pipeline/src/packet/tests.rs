@@ -104,8 +104,18 @@ fn finds_tcp_behind_ip_options_and_ipv6_extension_headers() {
 
 /// A valid frame: kind, tag or none, ports or type and code, payload.
 fn valid() -> impl Strategy<Value = Vec<u8>> {
-    let kinds = prop_oneof![Just((4, 6)), Just((4, 17)), Just((4, 132)), Just((4, 1)), Just((4, 50)),
-        Just((6, 6)), Just((6, 17)), Just((6, 58)), Just((6, 132)), Just((0, 0))];
+    let kinds = prop_oneof![
+        Just((4, 6)),
+        Just((4, 17)),
+        Just((4, 132)),
+        Just((4, 1)),
+        Just((4, 50)),
+        Just((6, 6)),
+        Just((6, 17)),
+        Just((6, 58)),
+        Just((6, 132)),
+        Just((0, 0))
+    ];
     (kinds, any::<Option<u16>>(), any::<[u32; 6]>(), 0u8..4, any::<u128>()).prop_map(
         |((version, proto), tag, words, frag, wide)| {
             let mut key = Key::default();
@@ -121,14 +131,19 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
                 set(Field::ArpSpa, words[1].into());
                 set(Field::ArpSha, wide);
             } else {
-                let (src, dst) = if version == 4 { (Field::NwSrc, Field::NwDst) } else { (Field::Ipv6Src, Field::Ipv6Dst) };
+                let (src, dst) = if version == 4 {
+                    (Field::NwSrc, Field::NwDst)
+                } else {
+                    (Field::Ipv6Src, Field::Ipv6Dst)
+                };
                 set(src, wide & src.all_ones());
                 set(dst, u128::from(words[2]));
                 set(Field::NwProto, proto);
                 set(Field::NwTtl, u128::from(words[3] & 0xff));
                 set(Field::NwTos, u128::from(words[3] >> 8 & 0xff));
                 // Neighbour discovery now and then.
-                let (first, second) = if proto == 58 && words[4] & 1 == 1 { (135, 0) } else { (words[4], words[5]) };
+                let (first, second) =
+                    if proto == 58 && words[4] & 1 == 1 { (135, 0) } else { (words[4], words[5]) };
                 set(if proto == 1 || proto == 58 { Field::IcmpType } else { Field::TcpSrc }, first.into());
                 set(if proto == 1 || proto == 58 { Field::IcmpCode } else { Field::TcpDst }, second.into());
                 set(Field::TcpFlags, if proto == 6 { u128::from(words[0] & 0xfff) } else { 0 });
@@ -146,7 +161,11 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
 
 /// A valid frame with some bytes changed, and cut or lengthened.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    (valid(), prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), any::<prop::sample::Index>())
+    (
+        valid(),
+        prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        any::<prop::sample::Index>(),
+    )
         .prop_map(|(mut bytes, changes, cut)| {
             for (at, byte) in changes {
                 let at = at.index(bytes.len());
@@ -182,9 +201,7 @@ fn transport_valid(bytes: &[u8]) -> Option<bool> {
     };
     Some(match transport {
         Transport::Icmp => checksum::sum(body) == 0xffff,
-        Transport::Sctp => {
-            checksum::crc32c(&[&body[..8], &[0; 4], &body[12..]]).to_le_bytes() == body[8..12]
-        }
+        Transport::Sctp => checksum::crc32c(&[&body[..8], &[0; 4], &body[12..]]).to_le_bytes() == body[8..12],
         Transport::Tcp | Transport::Udp | Transport::Icmpv6 => with_pseudo(),
     })
 }
@@ -293,7 +310,9 @@ fn a_udp_checksum_never_becomes_zero() {
 #[test]
 fn a_wrong_checksum_stays_wrong() {
     let mut key = Key::default();
-    for (field, value) in [(Field::EthType, 0x0800), (Field::NwProto, 132), (Field::NwTtl, 64), (Field::SctpSrc, 5)] {
+    for (field, value) in
+        [(Field::EthType, 0x0800), (Field::NwProto, 132), (Field::NwTtl, 64), (Field::SctpSrc, 5)]
+    {
         key.set(field, value);
     }
     for proto in [6, 17, 132] {
