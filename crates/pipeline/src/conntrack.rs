@@ -31,7 +31,7 @@ mod tests;
 
 use crate::packet::Frame;
 use crate::time::Time;
-use extract::{Class, Step, classify};
+use extract::{Advance, Class, Step, classify};
 use fragments::{FragmentKey, Fragments};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -239,17 +239,15 @@ impl Conntrack {
         let zone = request.zone;
         let passed = memo.filter(|memo| memo.zone == zone && memo.tuple == tuple);
         let mut valid = passed.is_none_or(|memo| memo.valid);
-        if let (None, Some(step)) = (passed, step) {
-            valid = match self.table.get_mut(zone, &tuple, now) {
-                Some(entry) => match entry.advance(&tuple, step, now) {
-                    extract::Advance::Valid => true,
-                    extract::Advance::Invalid => false,
-                    extract::Advance::Reopen => {
-                        self.table.remove(zone, &tuple);
-                        step.begins().is_some()
-                    }
-                },
-                None => step.begins().is_some(),
+        if passed.is_none() {
+            let advance = self.table.get_mut(zone, &tuple, now).map(|entry| entry.advance(&tuple, step, now));
+            if advance == Some(Advance::Reopen) {
+                self.table.remove(zone, &tuple);
+            }
+            valid = match advance {
+                Some(Advance::Valid) => true,
+                Some(Advance::Invalid) => false,
+                Some(Advance::Reopen) | None => step.is_none_or(|step| step.begins().is_some()),
             };
             self.table.note_replied(zone, &tuple);
         }

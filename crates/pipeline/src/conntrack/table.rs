@@ -76,10 +76,13 @@ impl Entry {
         *tuple != self.original
     }
 
-    /// Take a packet's step.
-    pub(super) fn advance(&mut self, tuple: &Tuple, step: Step, now: Time) -> Advance {
+    /// Take a packet's step; of a later fragment it is not known, and only that it came counts.
+    pub(super) fn advance(&mut self, tuple: &Tuple, step: Option<Step>, now: Time) -> Advance {
         let reply = self.is_reply(tuple);
-        let (progress, advance) = self.progress.advance(step, reply);
+        let (progress, advance) = match (self.progress, step) {
+            (Progress::Tcp(_), None) => (self.progress, Advance::Valid),
+            (progress, step) => progress.advance(step.unwrap_or(Step::Datagram), reply),
+        };
         if advance == Advance::Valid {
             self.progress = progress;
             self.replied |= reply;

@@ -270,6 +270,15 @@ fn a_later_fragment_without_a_first_is_invalid() {
     assert_eq!(tracked.look(&fragment(true, 3)), TRK | INV);
 }
 
+/// Found by the property below: it was new and a reply at once.
+#[test]
+fn a_later_fragment_against_the_commit_is_a_reply() {
+    let mut tracked = Tracked::new();
+    tracked.look(&fragment(false, 1));
+    tracked.commit(&udp(true));
+    assert_eq!(tracked.look(&fragment(false, 3)), TRK | EST | RPL);
+}
+
 #[test]
 fn what_is_not_ip_is_invalid() {
     let mut key = Key::default();
