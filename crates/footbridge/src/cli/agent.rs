@@ -101,7 +101,11 @@ impl Arguments {
         if let Some(netns) = &self.netns {
             netns::enter(netns)?;
         }
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .init();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(agent::run(self.config(), async {
             let signal = interrupted().await;

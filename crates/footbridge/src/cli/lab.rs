@@ -10,7 +10,11 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long the end of a process may take to be told.
+const REAPING: Duration = Duration::from_millis(200);
 
 /// Run a cluster's nodes as network namespaces on this machine.
 ///
@@ -156,11 +160,20 @@ async fn guarded(
     lab: &mut Lab,
     work: impl AsyncFnOnce(&mut Lab) -> Result<(), LabError>,
 ) -> Result<(), LabError> {
-    let mut ended = lab.agents_ended();
-    tokio::select! {
-        signal = interrupted() => Err(LabError::Interrupted(signal)),
-        end = ended.next() => Err(lab::agent_ended(&Places::of(&lab.record.name), end)),
-        outcome = work(lab) => outcome,
+    let mut endings = lab.agents_ended();
+    let places = Places::of(&lab.record.name);
+    let error = tokio::select! {
+        signal = interrupted() => return Err(LabError::Interrupted(signal)),
+        ended = endings.next() => return Err(lab::agent_ended(&places, ended)),
+        outcome = work(lab) => match outcome {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        },
+    };
+    // What failed may have failed because an agent is gone, and that is then the thing to tell.
+    match tokio::time::timeout(REAPING, endings.next()).await {
+        Ok(ended) => Err(lab::agent_ended(&places, ended)),
+        Err(_) => Err(error),
     }
 }
 

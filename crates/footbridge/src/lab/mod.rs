@@ -532,7 +532,7 @@ pub(crate) fn down(name: &str) -> Result<(), LabError> {
     }
     remove_members(record.members.values());
     let underlay = Namespace::named(&record.underlay);
-    end_inside(&[underlay.clone()]);
+    end_inside(std::slice::from_ref(&underlay));
     underlay.delete()?;
     places.remove()
 }

@@ -38,6 +38,12 @@ impl Report {
         }
     }
 
+    /// Show it just as it was printed, for what is compared by the byte.
+    pub(crate) fn verbatim(&self, what: &str, text: &str) {
+        self.line(&self.painted("2", &format!("   {what}")));
+        self.line(text.trim_end_matches('\n'));
+    }
+
     /// A claim, and whether it holds; `detail` says what was seen where it doesn't.
     pub(crate) fn check(&mut self, holds: bool, claim: &str, detail: &str) {
         if holds {

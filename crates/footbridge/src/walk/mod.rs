@@ -31,7 +31,7 @@ pub(crate) struct Bridge {
 pub(crate) enum WalkError {
     /// A line is no flow.
     #[error("{0}")]
-    Parse(#[from] ParseError),
+    Parse(Box<ParseError>),
     /// A flow that the evaluator does not take.
     #[error("{file}:{line}: {refusal}")]
     Refused {
@@ -171,7 +171,7 @@ impl Bridge {
     pub(crate) fn read(dump: &str, file: &str, names: PortNames, tunnel: &str) -> Result<Bridge, WalkError> {
         let mut pipeline = Pipeline::new();
         let mut lines = HashMap::new();
-        for parsed in parse_dump(dump, file, &names)? {
+        for parsed in parse_dump(dump, file, &names).map_err(|error| WalkError::Parse(Box::new(error)))? {
             let id = pipeline.insert(parsed.flow, Time::default()).map_err(|refusal| WalkError::Refused {
                 file: file.to_owned(),
                 line: parsed.line,

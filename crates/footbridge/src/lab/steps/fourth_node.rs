@@ -233,7 +233,7 @@ fn newcomer(lab: &Lab, name: &str, nth: u32) -> Option<Newcomer> {
     let address = Ipv4Addr::from(last.checked_add(nth)?);
     let beyond = nodes.values().map(|n| u32::from(n.subnet.broadcast())).max()?;
     let mut free = 0;
-    for step in 1..=64_u32 {
+    for step in 0..64_u32 {
         let candidate = Subnet::containing(Ipv4Addr::from(beyond.checked_add(1 + step * 256)?), 24)?;
         let taken = candidate.overlaps(Subnet::DEFAULT_SERVICE_CIDR)
             || candidate.overlaps(lab.plan.underlay)

@@ -25,7 +25,7 @@ pub(crate) async fn run(lab: &Lab, cast: &Cast, report: &mut Report) -> Result<(
     for (table, expected) in [(10, spoof_guard(lab, cast).await?), (20, arp_responder(lab, cast))] {
         let filter = format!("table={table}");
         let text = look::run(lab, here, &["footbridge", "flows", &filter]).await?;
-        report.saw(&format!("{here}# footbridge flows {filter}"), &text);
+        report.verbatim(&format!("{here}# footbridge flows {filter}"), &text);
         let claim = format!("table {table} is what the cluster file says, line by line");
         report.check(text == expected, &claim, &difference(&expected, &text));
         if let Some((_, printed)) = ARTICLE.iter().find(|(number, _)| is_article && *number == table) {
