@@ -4,6 +4,9 @@
 //! so that nothing goes stale while nobody sweeps; a full table gives up the oldest entry of the
 //! port that has most, so that one port's flood of addresses does not push out the others'.
 
+#[cfg(test)]
+mod tests;
+
 use crate::time::Time;
 use footbridge_openflow::{MacAddr, PortNo};
 use std::collections::{BTreeMap, HashMap};

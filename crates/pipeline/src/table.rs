@@ -16,6 +16,9 @@
 //! The hash tables hold slot numbers only (the masked words are those of the flow's own match), so
 //! that a million flows cost little more than the flows.
 
+#[cfg(test)]
+mod tests;
+
 use crate::refusal::{self, Refusal};
 use crate::time::Time;
 use footbridge_openflow::matching::Term;

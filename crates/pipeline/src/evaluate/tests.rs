@@ -344,7 +344,7 @@ fn ct_commit_sets_marks_and_labels_from_constants_and_fields() {
 fn resubmit_with_ct_matches_the_original_tuple() {
     let flows = [
         "ip actions=ct(commit,table=1)",
-        "table=1,ip actions=resubmit(,2,ct)",
+        "table=1,ct_state=-inv+trk,ip actions=resubmit(,2,ct)",
         "table=2,udp,tp_dst=53,nw_dst=10.0.0.2 actions=IN_PORT",
     ];
     let mut state = state();
