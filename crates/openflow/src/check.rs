@@ -5,7 +5,7 @@
 //! the checks of Open vSwitch 3.1, from which one thing differs: a match on a field without its
 //! prerequisite is refused here, where `ovs-ofctl` leaves the field out with a warning.
 //!
-//! As in Open vSwitch, `mod_nw_*`, `mod_tp_*`, `dec_ttl`, `strip_vlan` and `fin_timeout` are taken
+//! As in Open vSwitch, `mod_nw_src`, `mod_nw_dst`, `mod_nw_tos`, `mod_tp_*`, `dec_ttl`, `strip_vlan` and `fin_timeout` are taken
 //! without a match on the protocol: they do nothing to packets of others.
 
 use crate::action::{Action, Ct, CtZone, Subfield};
@@ -365,6 +365,9 @@ impl Checker {
             Action::SetField { field, value, mask } => {
                 self.write(Subfield::whole(*field));
                 self.fits(value | mask, field.info().width);
+                if *field == Field::InPortOxm {
+                    self.errors.push(ActionError::ReadOnly { field: *field });
+                }
                 if *field == Field::VlanVid && value & mask & 0x1000 == 0 {
                     self.errors.push(ActionError::VlanNotPresent);
                 }
@@ -372,7 +375,11 @@ impl Checker {
                     self.errors.push(ActionError::Prerequisite { field: Field::VlanPcp });
                 }
             }
-            Action::ModNwEcn(ecn) => self.fits((*ecn).into(), 2),
+            Action::ModNwEcn(ecn) => {
+                self.read(Subfield::whole(Field::NwEcn));
+                self.fits((*ecn).into(), 2);
+            }
+            Action::ModNwTtl(_) => self.read(Subfield::whole(Field::NwTtl)),
             Action::ModVlanVid(vid) => {
                 self.fits((*vid).into(), 12);
                 self.tagged(self.tags.max(1));
@@ -417,7 +424,6 @@ impl Checker {
             | Action::ModNwSrc(_)
             | Action::ModNwDst(_)
             | Action::ModNwTos(_)
-            | Action::ModNwTtl(_)
             | Action::ModTpSrc(_)
             | Action::ModTpDst(_)
             | Action::DecTtl(_)
@@ -619,3 +625,6 @@ impl Action {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

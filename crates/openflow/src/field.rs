@@ -390,3 +390,6 @@ impl fmt::Display for Field {
 pub(crate) const fn ones(width: u32) -> u128 {
     if width >= 128 { u128::MAX } else { (1 << width) - 1 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,6 @@ impl fmt::Debug for Key {
         map.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,6 @@ impl Match {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,13 +50,16 @@ impl PortNames {
         PortNames::default()
     }
 
-    /// Give `port` the name `name`; an older name of the port is forgotten.
+    /// Give `port` the name `name`; an older name of the port, and an older port of the name, are
+    /// forgotten.
     pub fn insert(&mut self, port: PortNo, name: impl Into<String>) {
         let name = name.into();
         if let Some(old) = self.names.insert(port, name.clone()) {
             self.numbers.remove(&old);
         }
-        self.numbers.insert(name, port);
+        if let Some(old) = self.numbers.insert(name, port).filter(|old| *old != port) {
+            self.names.remove(&old);
+        }
     }
 
     /// The name of a port.
@@ -82,5 +85,22 @@ impl<S: Into<String>> FromIterator<(PortNo, S)> for PortNames {
             names.insert(port, name);
         }
         names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgets_the_older_name_of_a_port_and_the_older_port_of_a_name() {
+        let mut names = PortNames::none();
+        names.insert(PortNo(1), "a");
+        names.insert(PortNo(1), "b");
+        assert_eq!((names.number("a"), names.number("b")), (None, Some(PortNo(1))));
+        names.insert(PortNo(2), "b");
+        assert_eq!((names.name(PortNo(1)), names.number("b")), (None, Some(PortNo(2))));
+        names.insert(PortNo(2), "b");
+        assert_eq!(names.iter().collect::<Vec<_>>(), [(PortNo(2), "b")]);
     }
 }

@@ -1,6 +1,8 @@
 //! Our text against a real Open vSwitch's: flows are added to a bridge of its own, without devices,
 //! and dumped again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Dialect, Random};
@@ -197,4 +199,59 @@ fn reads_and_prints_a_whole_dump() {
         let line = dump.lines().nth(parsed.line - 1).unwrap();
         assert_eq!(parsed.flow.display_with_stats(&parsed.stats, &names).to_string(), line);
     }
+}
+
+/// Input lines and what follows each, from one of the files in `data`.
+fn pairs(text: &str) -> Vec<(&str, &str)> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    lines.chunks(2).map(|pair| (pair[0], pair[1])).collect()
+}
+
+#[test]
+fn golden_lines_are_what_open_vswitch_prints_or_refuses() {
+    let Some(ovs) = OpenVswitch::start("golden_lines_are_what_open_vswitch_prints_or_refuses") else {
+        return;
+    };
+    let files = [
+        (Dialect::OpenFlow10, include_str!("data/openflow10.txt")),
+        (Dialect::OpenFlow15, include_str!("data/openflow15.txt")),
+    ];
+    for (dialect, text) in files {
+        for (input, golden) in pairs(text) {
+            ovs.ofctl(dialect, "del-flows", &[]).unwrap();
+            let added = ovs.ofctl(dialect, "add-flow", &[input]);
+            match golden.strip_prefix('=') {
+                Some(line) => {
+                    added.unwrap_or_else(|why| panic!("{input}: {why}"));
+                    let dump = ovs.ofctl(dialect, "dump-flows", &["--no-stats"]).unwrap();
+                    assert_eq!(dump.trim_end_matches('\n'), line, "{input}");
+                }
+                None => assert!(added.is_err(), "Open vSwitch takes {input}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn refuses_what_open_vswitch_refuses() {
+    let Some(ovs) = OpenVswitch::start("refuses_what_open_vswitch_refuses") else { return };
+    let names = PortNames::none();
+    let (mut taken, mut refused) = (0, 0);
+    let mut differences = Vec::new();
+    for (dialect, seed) in [(Dialect::OpenFlow10, 3), (Dialect::OpenFlow15, 4)] {
+        let mut random = Random::new(seed);
+        for _ in 0..120 {
+            let flow = random.unchecked_flow(dialect);
+            let line = flow.display(&names).to_string();
+            let theirs = ovs.ofctl(dialect, "add-flow", &[&line]);
+            match (parse_flow(&line, &names), theirs) {
+                (Ok(_), Err(why)) => differences.push(format!("we take: {line}\ntheirs:  {why}")),
+                (Err(why), Ok(_)) => differences.push(format!("they take: {line}\nours:    {why}")),
+                (Ok(_), Ok(_)) => taken += 1,
+                (Err(_), Err(_)) => refused += 1,
+            }
+        }
+    }
+    assert!(taken > 40 && refused > 40, "{taken} taken, {refused} refused: the generator is one-sided");
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }

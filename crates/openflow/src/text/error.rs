@@ -13,7 +13,7 @@ pub struct ParseError {
     /// The column of the offending token, from 1, in characters.
     pub column: usize,
     /// What is wrong there.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What is wrong with a text.
@@ -91,7 +91,7 @@ pub(super) struct Fail {
     /// Byte offset in the line.
     pub(super) at: usize,
     /// What is wrong.
-    pub(super) problem: Problem,
+    pub(super) problem: Box<Problem>,
 }
 
 impl Fail {

@@ -164,7 +164,6 @@ impl Reader<'_> {
         }
         match drop {
             Some(drop) if !actions.is_empty() => Err(drop.unexpected("no drop beside other actions")),
-            None if actions.is_empty() => Err(list.unexpected("an action")),
             _ => Ok((actions, places)),
         }
     }

@@ -118,7 +118,7 @@ fn flow(line: Span<'_>, names: &PortNames) -> Result<(Flow, FlowStats), Fail> {
         FlowError::Action { index, .. } => action_places.get(*index).copied(),
         FlowError::NoSuchTable => None,
     };
-    Err(Fail { at: at.unwrap_or(line.at), problem: Problem::Flow(error) })
+    Err(Fail { at: at.unwrap_or(line.at), problem: Box::new(Problem::Flow(error)) })
 }
 
 /// Whether an error in the match is about this field.

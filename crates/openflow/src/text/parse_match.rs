@@ -36,6 +36,12 @@ struct Later<'a> {
     field: Field,
 }
 
+/// The packet_type of Ethernet, which every packet here has.
+const PACKET_TYPE_ETHERNET: u128 = 0;
+
+/// The keyword for what every packet here is.
+const ETHERNET: &str = "eth";
+
 /// OpenFlow 1.0's VLAN words, which are no fields of their own here.
 const VLAN_WORDS: &[&str] = &["dl_vlan", "dl_vlan_pcp"];
 
@@ -61,6 +67,9 @@ impl<'a> MatchParser<'a> {
             if let Some(number) = protocol.ip_proto {
                 self.matching.set(Field::NwProto, number.into(), Field::NwProto.all_ones());
             }
+            return Ok(true);
+        }
+        if key == ETHERNET && item.joint == Joint::None {
             return Ok(true);
         }
         if VLAN_WORDS.contains(&key) {
@@ -106,7 +115,7 @@ impl<'a> MatchParser<'a> {
         if !field.info().prereq.holds(&self.matching) && field != Field::VlanPcp {
             return Err(Fail {
                 at: item.key.at,
-                problem: Problem::Flow(FlowError::MatchPrerequisite { field }),
+                problem: Box::new(Problem::Flow(FlowError::MatchPrerequisite { field })),
             });
         }
         let (value, mask) = parse_value::field_value(field, item.value, self.names)?;
@@ -121,6 +130,7 @@ impl<'a> MatchParser<'a> {
                 }
                 self.matching.set(Field::IpDscp, value >> 2, mask >> 2);
             }
+            Field::PacketType if value == PACKET_TYPE_ETHERNET => {}
             Field::InPortOxm => self.matching.set(Field::InPort, value, mask),
             Field::VlanPcp => self.vlan_bits(value << 13 | u128::from(VLAN_PRESENT), 0xe000 & mask << 13),
             _ => self.matching.set(field, value, mask),

@@ -27,6 +27,8 @@ enum Style {
     Decimal,
     /// Decimal, whatever the mask.
     Whole,
+    /// `+a-b`, whatever the mask.
+    Signed,
 }
 
 use Field::*;
@@ -77,7 +79,7 @@ const AFTER_PROTOCOL: &[(Field, &str, Style)] = &[
     (TunIpv6Dst, "tun_ipv6_dst", Own),
     (TunGbpId, "tun_gbp_id", Decimal),
     (TunGbpFlags, "tun_gbp_flags", Alt),
-    (TunFlags, "tun_flags", Own),
+    (TunFlags, "tun_flags", Signed),
     (TunMetadata0, "tun_metadata0", Own),
     (TunMetadata1, "tun_metadata1", Own),
     (TunMetadata2, "tun_metadata2", Own),
@@ -184,6 +186,7 @@ impl MatchText<'_> {
                     Decimal if exact => write!(f, "{value}"),
                     Decimal => write!(f, "{value:#x}/{mask:#x}"),
                     Whole => write!(f, "{value}"),
+                    Signed => print_value::signed_flags(f, *field, value, mask),
                     Own if field.info().format == Format::Port && *field == InPort => {
                         PortText(port_of_16_bits(value), self.names).fmt(f)
                     }

@@ -156,7 +156,7 @@ impl fmt::Display for Ipv6Text {
 pub(super) fn flags(f: &mut fmt::Formatter<'_>, field: Field, value: u128, mask: u128) -> fmt::Result {
     let names = flag_names(field);
     let all = ones(names.len() as u32);
-    if mask & all == all && names.len() > 1 {
+    if mask & all == all {
         let mut set = names.iter().enumerate().filter(|(i, _)| value >> i & 1 == 1).map(|(_, name)| name);
         f.write_str(set.next().copied().unwrap_or("0"))?;
         return set.try_for_each(|name| write!(f, "|{name}"));
@@ -164,7 +164,12 @@ pub(super) fn flags(f: &mut fmt::Formatter<'_>, field: Field, value: u128, mask:
     if mask & all == 0 {
         return f.write_str("0/0");
     }
-    for (i, name) in names.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1) {
+    signed_flags(f, field, value, mask)
+}
+
+/// `+a-b`, also where every bit is compared.
+pub(super) fn signed_flags(f: &mut fmt::Formatter<'_>, field: Field, value: u128, mask: u128) -> fmt::Result {
+    for (i, name) in flag_names(field).iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1) {
         write!(f, "{}{name}", if value >> i & 1 == 1 { '+' } else { '-' })?;
     }
     Ok(())

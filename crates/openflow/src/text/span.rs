@@ -63,12 +63,12 @@ impl<'a> Span<'a> {
     pub(super) fn misspelt(self, expected: impl Into<String>, suggestion: Option<&'static str>) -> Fail {
         let problem =
             Problem::Unexpected { expected: expected.into(), found: self.text.to_owned(), suggestion };
-        Fail { at: self.at, problem }
+        Fail { at: self.at, problem: Box::new(problem) }
     }
 
     /// This is not for us.
     pub(super) fn unsupported(self) -> Fail {
-        Fail { at: self.at, problem: Problem::Unsupported { what: self.text.to_owned() } }
+        Fail { at: self.at, problem: Box::new(Problem::Unsupported { what: self.text.to_owned() }) }
     }
 }
 

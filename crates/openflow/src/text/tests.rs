@@ -84,3 +84,24 @@ fn refuses_a_port_given_twice() {
     let error = parse_ports("one a\n").unwrap_err();
     assert_eq!(error.to_string(), "line 1, column 1: expected a port number, found 'one'");
 }
+
+/// What we make of a line: '=' and the line that we print, or '! ' and the error.
+fn outcome(input: &str) -> String {
+    let names = PortNames::none();
+    match parse_flow(input, &names) {
+        Ok(flow) => format!("={}", flow.display(&names)),
+        Err(error) => format!("! {error}"),
+    }
+}
+
+#[test]
+fn reads_every_golden_line_as_open_vswitch_does() {
+    for text in
+        [include_str!("../../tests/data/openflow10.txt"), include_str!("../../tests/data/openflow15.txt")]
+    {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        for pair in lines.chunks(2) {
+            assert_eq!(outcome(pair[0]), pair[1], "{}", pair[0]);
+        }
+    }
+}

@@ -47,6 +47,10 @@ impl Random {
         items[self.below(items.len() as u64) as usize]
     }
 
+    fn field(&mut self) -> Field {
+        Field::all().nth(self.below(Field::all().count() as u64) as usize).unwrap()
+    }
+
     fn bits(&mut self, n: u32) -> u128 {
         let all = if n >= 128 { u128::MAX } else { (1 << n) - 1 };
         let wide = (u128::from(self.next()) << 64) | u128::from(self.next());
@@ -117,7 +121,7 @@ impl Random {
             matching.set(Field::CtState, value, mask);
         }
         for _ in 0..self.below(5) {
-            let field = Field::all().nth(self.below(Field::all().count() as u64) as usize).unwrap();
+            let field = self.field();
             let settled = [
                 Field::EthType,
                 Field::NwProto,
@@ -249,7 +253,7 @@ impl Random {
     /// A range of a field that NXM can name, at most 64 bits wide.
     fn part(&mut self, of_width: Option<u8>, written: bool) -> Subfield {
         loop {
-            let field = Field::all().nth(self.below(Field::all().count() as u64) as usize).unwrap();
+            let field = self.field();
             let info = field.info();
             let usable = info.nxm.is_some() && (!written || info.writable);
             let unsure = field.name().starts_with("tun_metadata")
@@ -355,7 +359,7 @@ impl Random {
             0 => Action::PushVlan(self.pick(&[0x8100, 0x88a8])),
             1 if dialect == Dialect::Any => Action::Group(self.next() as u32 & 0xffff),
             _ => loop {
-                let field = Field::all().nth(self.below(Field::all().count() as u64) as usize).unwrap();
+                let field = self.field();
                 let unsure = field.name().starts_with("tun_metadata") || field == Field::ConjId;
                 let odd = [Field::InPort, Field::InPortOxm, Field::TunFlags, Field::NwTos, Field::NdReserved];
                 if !field.info().writable || unsure || odd.contains(&field) {
