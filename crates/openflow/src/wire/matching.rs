@@ -276,14 +276,15 @@ pub(crate) fn decode_with(
     decode_entries(Reader::new(bytes, ErrorCode::BmcBadLen, "ofp_match"), context, rigour)
 }
 
-/// Append an ofp_match with its padding.
-pub(crate) fn encode(out: &mut Vec<u8>, matching: &Match, context: Context<'_>) {
+/// Append an ofp_match with its padding; its length without padding is returned.
+pub(crate) fn encode(out: &mut Vec<u8>, matching: &Match, context: Context<'_>) -> usize {
     let start = out.len();
     put(out, Layout { kind: U16::new(OFPMT_OXM), length: U16::ZERO });
     encode_entries(out, matching, context, Dialect::Oxm);
     let length = out.len() - start;
     patch_u16(out, start + 2, length);
     pad8(out, start);
+    length
 }
 
 /// Read an nx_match of `length` bytes with its padding.

@@ -264,22 +264,18 @@ pub(crate) fn put_entry(
     context: Context<'_>,
     dialect: Dialect,
 ) {
-    let bytes = match tun_metadata_index(field) {
-        Some(index) => context
-            .tun_metadata_bytes(index)
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| needed_bytes(value, if mask == field.all_ones() { 0 } else { mask })),
+    let mapped = tun_metadata_index(field).map(|index| context.tun_metadata_bytes(index).ok().flatten());
+    let bytes = match mapped {
+        Some(Some(bytes)) => bytes,
+        Some(None) => needed_bytes(value, if mask == field.all_ones() { 0 } else { mask }),
         None => fixed_bytes(field),
     };
-    let whole = match field {
-        // The reserved 15 bits are free, so that the mask is never all ones.
-        Field::TunFlags => false,
-        _ => {
-            mask == field.all_ones()
-                || (tun_metadata_index(field).is_some() && mask == ones(bytes as u32 * 8))
-        }
+    let all = match mapped {
+        Some(Some(bytes)) => ones(8 * bytes as u32),
+        _ => field.all_ones(),
     };
+    // The reserved 15 bits of tun_flags are free, so that its mask is never all ones.
+    let whole = field != Field::TunFlags && mask & all == all;
     put_header(out, field, context, dialect, bytes, !whole);
     put_number(out, value, bytes);
     if !whole {
@@ -332,7 +328,8 @@ impl Entry {
             Name::Unknown => return Ok(Entry { name: Name::Unknown, value: 0, mask: None }),
             Name::Cookie => 8,
             Name::Field(field) => match tun_metadata_index(field) {
-                Some(index) => context.tun_metadata_bytes(index)?.unwrap_or(bytes),
+                // Clients leave leading zeros out; what matters is that the field is mapped.
+                Some(index) => context.tun_metadata_bytes(index).map(|_| bytes)?,
                 None => fixed_bytes(field),
             },
         };

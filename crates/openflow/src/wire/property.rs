@@ -103,6 +103,14 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
     put_property(out, kind, |out| out.extend_from_slice(bytes));
 }
 
+/// Append a property of a 2-byte number, which has its padding counted, as Open vSwitch has it.
+pub(crate) fn put_u16(out: &mut Vec<u8>, kind: u16, number: u16) {
+    put_property(out, kind, |out| {
+        put(out, U16::new(number));
+        out.extend_from_slice(&[0; 2]);
+    });
+}
+
 /// Append a property of an 8-byte number, behind its padding.
 pub(crate) fn put_u64(out: &mut Vec<u8>, kind: u16, number: u64) {
     put_property(out, kind, |out| {

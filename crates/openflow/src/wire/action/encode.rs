@@ -5,7 +5,7 @@ use super::super::bytes::{U16, U32, U64, pad8, patch_u16, put};
 use super::super::error::EncodeError;
 use super::super::matching::{port_to_16, prereq_met};
 use super::super::oxm::{self, Dialect};
-use super::super::property::put_bytes;
+use super::super::property::{put_bytes, put_u16};
 use super::super::version::Version;
 use super::{
     Byte, CopyField15, DlAddr, EXPERIMENTER, Enqueue, Extension, Header, Kind, MAX_DEPTH, NxCheckPktLarger,
@@ -367,10 +367,10 @@ impl<'a> Encoder<'a> {
             return self.form(out, Kind::Controller2, |out| {
                 put(out, NxNone { pad: [0; 6] });
                 if c.max_len != u16::MAX {
-                    put_bytes(out, controller2::MAX_LEN, &c.max_len.to_be_bytes());
+                    put_u16(out, controller2::MAX_LEN, c.max_len);
                 }
                 if c.id != 0 {
-                    put_bytes(out, controller2::CONTROLLER_ID, &c.id.to_be_bytes());
+                    put_u16(out, controller2::CONTROLLER_ID, c.id);
                 }
                 if c.reason != REASON_ACTION {
                     put_bytes(out, controller2::REASON, &[c.reason]);

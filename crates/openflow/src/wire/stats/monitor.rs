@@ -225,8 +225,8 @@ impl MonitorRequest {
                 put(out, RequestNx { id, flags, out_port, match_len, table, zeros: [0; 5] });
             }
             Version::V13 => {
-                matching::encode(&mut entries, &self.matching, context);
-                let match_len = U16::new(entries.len() as u16);
+                let length = matching::encode(&mut entries, &self.matching, context);
+                let match_len = U16::new(length as u16);
                 put(out, Request13 { id, flags, match_len, out_port, table, zeros: [0; 3] });
             }
             Version::V14 | Version::V15 => {
@@ -425,8 +425,7 @@ impl FlowUpdate {
                     let length = if version == Version::V10 {
                         matching::encode_nxm(&mut entries, matching, None, context)
                     } else {
-                        matching::encode(&mut entries, matching, context);
-                        entries.len()
+                        matching::encode(&mut entries, matching, context)
                     };
                     let (reason, match_len) = (U16::new(reason.into()), U16::new(length as u16));
                     put(out, UpdateNx { reason, priority, idle, hard, match_len, table, pad: 0, cookie });
