@@ -108,6 +108,35 @@ lab_tests! {
         assert_eq!(lab.left(), Vec::<String>::new());
     }
 
+    fn a_step_that_does_not_hold_fails_the_run_and_leaves_nothing(lab) {
+        let mut run = lab.command(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+        lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("1 ")).expect("step 1 begins");
+        kill(Pid::from_raw(lab.recorded_pid("backend2")), Signal::SIGKILL).unwrap();
+        let printed: Vec<String> = lines.map_while(Result::ok).collect();
+        let ended = run.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(3), "{}", text(&ended.stderr));
+        assert_eq!(text(&ended.stderr), "footbridge: step 3 did not hold\n");
+        assert!(printed.iter().any(|l| l.contains("FAILED backend2 on worker2 answers frontend")), "{printed:#?}");
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
+    fn a_port_that_vanishes_is_said_and_disturbs_no_other(lab) {
+        lab.ok(&["up"]);
+        lab.ok(&["exec", "worker1", "--", "ip", "link", "del", "coredns--3e3abf"]);
+        let ports = || lab.ok(&["exec", "worker1", "--", "footbridge", "ports"]);
+        let gone = |ports: &str| ports.lines().any(|l| l.contains("coredns--3e3abf") && l.contains("absent"));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !gone(&ports()) {
+            assert!(Instant::now() < deadline, "{}", ports());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let answer = lab.ok(&["exec", "frontend", "--", "curl", "-sS", "--max-time", "5", "backendsvc"]);
+        assert!(answer.contains("backend"), "{answer}");
+        lab.ok(&["down"]);
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
     fn interrupting_a_run_leaves_nothing(lab) {
         for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
             let mut run = lab.command(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

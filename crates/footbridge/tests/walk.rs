@@ -4,6 +4,8 @@
 //! line, and further arguments one a line after it) and `NAME.txt`. `UPDATE_GOLDENS=1` writes the
 //! texts anew.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't look has failed")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

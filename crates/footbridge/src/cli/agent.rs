@@ -1,7 +1,7 @@
 //! `footbridge agent`: what each node runs.
 
 use crate::cli::fail;
-use crate::cli::lab::interrupted;
+use crate::cli::lab::Signals;
 use crate::lab::netns;
 use crate::lab::record::{RUN, STATE};
 use clap::{Args, ValueEnum};
@@ -107,10 +107,14 @@ impl Arguments {
             .with_ansi(false)
             .init();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(agent::run(self.config(), async {
-            let signal = interrupted().await;
-            tracing::info!(%signal, "asked to end");
-        }))?;
+        runtime.block_on(async {
+            let mut signals = Signals::new()?;
+            let ended = async {
+                let signal = signals.next().await;
+                tracing::info!(%signal, "asked to end");
+            };
+            agent::run(self.config(), ended).await.map_err(Box::<dyn Error>::from)
+        })?;
         Ok(())
     }
 

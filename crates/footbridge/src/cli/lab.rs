@@ -125,8 +125,9 @@ impl WebArguments {
 
 /// Up, and left running.
 async fn up(options: Options) -> Result<(), LabError> {
+    let mut signals = Signals::new()?;
     let mut lab = Lab::claim(&options)?;
-    match guarded(&mut lab, async |lab| lab.build().await).await {
+    match guarded(&mut lab, &mut signals, async |lab| lab.build().await).await {
         Ok(()) => {
             println!(
                 "lab {} is up: {} nodes, {} pods",
@@ -142,8 +143,9 @@ async fn up(options: Options) -> Result<(), LabError> {
 
 /// Up, the steps, down.
 async fn run_steps(options: Options) -> Result<(), LabError> {
+    let mut signals = Signals::new()?;
     let mut lab = Lab::claim(&options)?;
-    let outcome = guarded(&mut lab, async |lab| {
+    let outcome = guarded(&mut lab, &mut signals, async |lab| {
         lab.build().await?;
         lab::steps::run(lab).await
     })
@@ -158,12 +160,13 @@ async fn run_steps(options: Options) -> Result<(), LabError> {
 /// Do `work` on the lab unless a signal or the end of an agent comes first.
 async fn guarded(
     lab: &mut Lab,
+    signals: &mut Signals,
     work: impl AsyncFnOnce(&mut Lab) -> Result<(), LabError>,
 ) -> Result<(), LabError> {
     let mut endings = lab.agents_ended();
     let places = Places::of(&lab.record.name);
     let error = tokio::select! {
-        signal = interrupted() => return Err(LabError::Interrupted(signal)),
+        signal = signals.next() => return Err(LabError::Interrupted(signal)),
         ended = endings.next() => return Err(lab::agent_ended(&places, ended)),
         outcome = work(lab) => match outcome {
             Ok(()) => return Ok(()),
@@ -177,16 +180,28 @@ async fn guarded(
     }
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP.
-pub(crate) async fn interrupted() -> Signal {
-    let wait = async |kind: SignalKind| match signal(kind) {
-        Ok(mut stream) => drop(stream.recv().await),
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => Signal::SIGINT,
-        () = wait(SignalKind::terminate()) => Signal::SIGTERM,
-        () = wait(SignalKind::hangup()) => Signal::SIGHUP,
+/// What asks a process to end: from `new` on, these signals no longer end it by themselves.
+pub(crate) struct Signals([(Signal, tokio::signal::unix::Signal); 3]);
+
+impl Signals {
+    /// Begin to listen. Within a tokio runtime.
+    pub(crate) fn new() -> Result<Signals, LabError> {
+        let listen = |kind: SignalKind| signal(kind).map_err(|e| LabError::io("listen to signals", e));
+        Ok(Signals([
+            (Signal::SIGINT, listen(SignalKind::interrupt())?),
+            (Signal::SIGTERM, listen(SignalKind::terminate())?),
+            (Signal::SIGHUP, listen(SignalKind::hangup())?),
+        ]))
+    }
+
+    /// The next to come.
+    pub(crate) async fn next(&mut self) -> Signal {
+        let [(int, on_int), (term, on_term), (hup, on_hup)] = &mut self.0;
+        tokio::select! {
+            _ = on_int.recv() => *int,
+            _ = on_term.recv() => *term,
+            _ = on_hup.recv() => *hup,
+        }
     }
 }
 

@@ -55,7 +55,9 @@ fn prepare(places: &Places, record: &Record, name: &str, command: &[OsString]) -
     }
     let (program, arguments) =
         command.split_first().ok_or_else(|| LabError::io("run a command", io::Error::other("none given")))?;
-    let mut command = Command::new(program);
+    // The program that made the lab, whatever else PATH may have under its name.
+    let ourselves = (program == "footbridge").then(std::env::current_exe).and_then(Result::ok);
+    let mut command = ourselves.map_or_else(|| Command::new(program), Command::new);
     command.args(arguments);
     if member.is_some_and(|m| m.kind == MemberKind::Node) {
         let run = places.node_run(name);

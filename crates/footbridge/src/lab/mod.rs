@@ -12,6 +12,7 @@
 //! Nothing here panics on what it reads.
 
 pub(crate) mod capture;
+mod down;
 pub(crate) mod error;
 pub(crate) mod exec;
 pub(crate) mod frames;
@@ -27,11 +28,12 @@ pub(crate) mod status;
 pub(crate) mod steps;
 pub(crate) mod web;
 
+pub(crate) use down::down;
 pub(crate) use error::LabError;
 
+use down::remove_members;
 use footbridge_node::cluster::Cluster;
 use netns::Namespace;
-use nix::sys::signal::Signal;
 use plan::{NodePlan, Plan, PodPlan};
 use process::Process;
 use record::{Member, MemberKind, Places, Record};
@@ -510,58 +512,6 @@ impl Lab {
 pub(crate) fn agent_ended(places: &Places, Ended { node, status }: Ended) -> LabError {
     let log = log_tail(places, &node);
     LabError::AgentEnded { node, status, log }
-}
-
-/// Take the lab of that name away, however it came to be there. Blocks. `NotThere` when it isn't.
-pub(crate) fn down(name: &str) -> Result<(), LabError> {
-    let places = Places::of(name);
-    let record = match places.load() {
-        Ok(record) => record,
-        Err(LabError::NotThere { name }) => return Err(LabError::NotThere { name }),
-        // Killed between making the directory and writing the record: nothing else was made.
-        Err(LabError::Io { .. }) => return places.remove(),
-        Err(error) => return Err(error),
-    };
-    if let Some(runner) = record.runner.filter(|r| Some(*r) != Process::myself() && r.is_alive()) {
-        // It takes its lab down by itself; only what it leaves is ours to do.
-        runner.signal(Signal::SIGTERM);
-        if process::wait_until_gone(&[runner], Duration::from_secs(15)) && !places.run().exists() {
-            return Ok(());
-        }
-        process::end(&[runner]);
-    }
-    remove_members(record.members.values());
-    let underlay = Namespace::named(&record.underlay);
-    end_inside(std::slice::from_ref(&underlay));
-    underlay.delete()?;
-    places.remove()
-}
-
-/// End the members' processes and delete their namespaces.
-fn remove_members<'a>(members: impl Iterator<Item = &'a Member>) {
-    let members: Vec<&Member> = members.collect();
-    let recorded: Vec<Process> = members.iter().filter_map(|m| m.process).collect();
-    process::end(&recorded);
-    let namespaces: Vec<Namespace> = members.iter().map(|m| Namespace::named(&m.namespace)).collect();
-    end_inside(&namespaces);
-    for namespace in namespaces {
-        if let Err(error) = namespace.delete() {
-            tracing::warn!("{error}");
-        }
-    }
-}
-
-/// End all processes inside the namespaces: shells of `lab exec`, captures, whatever they started.
-fn end_inside(namespaces: &[Namespace]) {
-    let identities: Vec<(u64, u64)> = namespaces.iter().filter_map(|n| n.identity().ok()).collect();
-    // A process may start another while it is told to end.
-    for _ in 0..5 {
-        let inside = process::inside(&identities);
-        if inside.is_empty() {
-            return;
-        }
-        process::end(&inside);
-    }
 }
 
 async fn watch(mut child: Child, node: String, ended: mpsc::UnboundedSender<Ended>) {

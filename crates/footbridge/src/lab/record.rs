@@ -117,18 +117,23 @@ impl Places {
 
     /// Take the name: make the run directory. Refused when the lab is there.
     pub(crate) fn claim(&self) -> Result<(), LabError> {
-        let made_names = !Path::new(super::netns::NAMES).exists();
-        fs::create_dir_all(RUN).map_err(|e| LabError::io(format!("make {RUN}"), e))?;
-        if made_names {
-            let marker = Path::new(RUN).join(MADE_NAMES);
-            fs::write(&marker, "").map_err(|e| LabError::io(format!("write {}", marker.display()), e))?;
-        }
-        match fs::DirBuilder::new().mode(0o700).create(self.run()) {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                Err(LabError::There { name: self.name.clone() })
+        loop {
+            let made_names = !Path::new(super::netns::NAMES).exists();
+            fs::create_dir_all(RUN).map_err(|e| LabError::io(format!("make {RUN}"), e))?;
+            match fs::DirBuilder::new().mode(0o700).create(self.run()) {
+                Ok(()) if made_names => {
+                    let marker = Path::new(RUN).join(MADE_NAMES);
+                    return fs::write(&marker, "")
+                        .map_err(|e| LabError::io(format!("write {}", marker.display()), e));
+                }
+                Ok(()) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(LabError::There { name: self.name.clone() });
+                }
+                // Another lab went, and took the directory above with it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(LabError::io(format!("make {}", self.run().display()), e)),
             }
-            Err(e) => Err(LabError::io(format!("make {}", self.run().display()), e)),
         }
     }
 
