@@ -60,8 +60,6 @@ pub enum AgentError {
 pub const READY: &str = "ready";
 /// The name of the file with the agent's process id.
 pub const PID: &str = "agent.pid";
-/// The name, in the state directory, of the file with the connections of the last clean stop.
-const CONNECTIONS: &str = "connections";
 
 /// Run a node's agent until `cancel` is done.
 ///
@@ -86,12 +84,6 @@ pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Resul
     ready.remove();
     let store = Store::open(&config.state_dir)?;
     let bridge = Arc::new(Bridge::new(&config.node.bridge, Box::new(Userspace::start()?))?);
-    let connections = config.state_dir.join(CONNECTIONS);
-    // Before the first port: a packet of a connection under way then finds it known.
-    match bridge.restore_connections(&connections) {
-        Ok(count) => tracing::info!(?count, "connections put back"),
-        Err(error) => tracing::warn!(%error, "connections under way are lost"),
-    }
     let socket = config.run_dir.join(format!("{}.ctl", config.node.bridge));
     let control = tokio::spawn(Server::bind(&socket, Arc::clone(&bridge))?.run());
     let pid = Mark { path: config.run_dir.join(PID) };
@@ -106,9 +98,6 @@ pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Resul
     tokio::select! {
         () = cancel => tracing::info!(node, "ending; devices, routes and guards stay"),
         () = reconciler.run(source, announce) => {}
-    }
-    if let Err(error) = bridge.save_connections(&connections) {
-        tracing::warn!(%error, "connections under way will be lost");
     }
     control.abort();
     // It ends with the abort; only then is its socket gone.
