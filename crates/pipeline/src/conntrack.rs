@@ -251,6 +251,16 @@ impl Conntrack {
             };
             self.table.note_replied(zone, &tuple);
         }
+        let against = |entry: &mut table::Entry| entry.is_reply(&tuple);
+        if valid
+            && request.commit
+            && request.force
+            && self.table.get_mut(zone, &tuple, now).is_some_and(against)
+        {
+            // The packet is to begin the connection anew, from its end, if it is one that can.
+            self.table.remove(zone, &tuple);
+            valid = step.is_none_or(|step| step.begins().is_some());
+        }
         *memo = Some(Memo { zone, tuple, valid });
         if !valid {
             return invalid(zone);
@@ -272,13 +282,8 @@ impl Conntrack {
 
     fn commit(&mut self, tuple: Tuple, step: Option<Step>, request: &Request, now: Time) {
         let zone = request.zone;
-        let against = self.table.get_mut(zone, &tuple, now).map(|entry| entry.is_reply(&tuple));
-        if request.force && against == Some(true) {
-            self.table.remove(zone, &tuple);
-        }
-        if against.is_none() || (request.force && against == Some(true)) {
-            // A connection turned round begins where the packet stands; a later fragment, of
-            // which no step is known, like any datagram.
+        if self.table.get_mut(zone, &tuple, now).is_none() {
+            // Of a later fragment no step is known: it begins a connection like any datagram.
             let progress = step.and_then(Step::begins).unwrap_or(Progress::begun(tuple.proto));
             self.table.insert(zone, tuple, progress, now);
         }

@@ -129,6 +129,15 @@ fn a_forced_commit_turns_the_connection_round() {
     assert_eq!(tracked.ask(&udp(false), &Request { force: true, ..COMMIT }).state, TRK | EST);
 }
 
+/// Found by comparing with Open vSwitch.
+#[test]
+fn a_forced_commit_of_what_begins_no_connection_ends_the_old_one_and_is_invalid() {
+    let mut tracked = Tracked::new();
+    tracked.commit(&icmp(true, 8));
+    assert_eq!(tracked.ask(&icmp(false, 0), &Request { force: true, ..COMMIT }).state, TRK | INV);
+    assert!(tracked.table.is_empty());
+}
+
 #[test]
 fn a_packet_steps_the_state_once_a_zone_however_often_it_passes() {
     let mut tracked = Tracked::new();
