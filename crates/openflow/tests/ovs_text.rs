@@ -7,7 +7,8 @@ mod common;
 
 use common::{Dialect, Random};
 use footbridge_openflow::PortNames;
-use footbridge_openflow::text::{parse_dump, parse_flow};
+use footbridge_openflow::PortNo;
+use footbridge_openflow::text::{parse_dump, parse_flow, parse_ports};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,6 +52,14 @@ impl OpenVswitch {
         ovs.run("ovs-vsctl", &add).expect("a bridge");
         ovs.wait_for("br0.mgmt");
         Some(ovs)
+    }
+
+    /// Add a port without a device.
+    fn add_port(&self, number: u32, name: &str) {
+        let db = format!("--db=unix:{}", self.path("db.sock"));
+        let request = format!("ofport_request={number}");
+        let args = [&db, "add-port", "br0", name, "--", "set", "interface", name, "type=dummy", &request];
+        self.run("ovs-vsctl", &args).expect("a port");
     }
 
     fn path(&self, name: &str) -> String {
@@ -254,4 +263,30 @@ fn refuses_what_open_vswitch_refuses() {
     }
     assert!(taken > 40 && refused > 40, "{taken} taken, {refused} refused: the generator is one-sided");
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn names_ports_as_open_vswitch_does() {
+    let Some(ovs) = OpenVswitch::start("names_ports_as_open_vswitch_does") else { return };
+    let ports = [(1, "antrea-tun0"), (2, "antrea-gw0"), (3, "eth0"), (4, "0start"), (5, "a.b")];
+    for (number, name) in ports {
+        ovs.add_port(number, name);
+    }
+    let mut names: PortNames = ports.into_iter().map(|(number, name)| (PortNo(number), name)).collect();
+    names.insert(PortNo::LOCAL, "br0");
+    let version = Dialect::OpenFlow10;
+    assert_eq!(parse_ports(&ovs.ofctl(version, "show", &[]).unwrap()), Ok(names.clone()));
+    assert_eq!(parse_ports(&ovs.ofctl(version, "dump-ports-desc", &[]).unwrap()), Ok(names.clone()));
+
+    for port in 1..=6 {
+        let line = format!("in_port={port},actions=output:{port},resubmit({port},3),enqueue:{port}:1,LOCAL");
+        ovs.ofctl(version, "add-flow", &[&line]).unwrap();
+    }
+    let dump = ovs.ofctl(version, "dump-flows", &["--no-stats", "--names"]).unwrap();
+    let flows = parse_dump(&dump, "dump", &names).unwrap();
+    assert_eq!(flows.len(), 6);
+    for parsed in flows {
+        let line = dump.lines().nth(parsed.line - 1).unwrap();
+        assert_eq!(parsed.flow.display(&names).to_string(), line);
+    }
 }

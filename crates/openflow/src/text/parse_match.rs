@@ -131,6 +131,7 @@ impl<'a> MatchParser<'a> {
                 self.matching.set(Field::IpDscp, value >> 2, mask >> 2);
             }
             Field::PacketType if value == PACKET_TYPE_ETHERNET => {}
+            // One match for one port, however it is spelled: 16 bits, as in Open vSwitch.
             Field::InPortOxm => self.matching.set(Field::InPort, value, mask),
             Field::VlanPcp => self.vlan_bits(value << 13 | u128::from(VLAN_PRESENT), 0xe000 & mask << 13),
             _ => self.matching.set(field, value, mask),
