@@ -6,6 +6,8 @@
 //!
 //! * Later fragments alone have no ports: what Open vSwitch calls `nx-match`.
 //! * The copy below `ct(table=)` counts towards the packet's limits.
+//! * Of any number of VLAN tags all are kept, and `output(max_len=)` cuts the frame as it is sent;
+//!   Open vSwitch keeps two, and cuts before a tag that is still to be added.
 //! * Writes to ICMP fields leave later fragments alone; Open vSwitch writes into their payload.
 //!
 //! # How it works

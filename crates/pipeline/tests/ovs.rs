@@ -355,7 +355,9 @@ fn generate_flows(random: &mut Random) -> Vec<String> {
     flows
 }
 
-/// Flows around ct(): of UDP and ICMP, whose states do not hang on sequence numbers.
+/// Flows around ct(): of UDP and ICMP, whose states do not hang on sequence numbers. Without
+/// `force`: of a packet that passes several ct(), Open vSwitch's clones go on with the connection
+/// that a forced commit of another clone has ended.
 fn generate_tracking_flows(random: &mut Random) -> Vec<String> {
     let matches = [
         "udp",
