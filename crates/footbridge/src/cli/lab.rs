@@ -1,7 +1,7 @@
 //! `footbridge lab` and its subcommands.
 
 use crate::cli::agent::DatapathKind;
-use crate::cli::fail;
+use crate::cli::{fail, print};
 use crate::lab::record::Places;
 use crate::lab::{self, Lab, LabError, Options, Source, exec, netns, status, web};
 use clap::{Args, Subcommand};
@@ -85,7 +85,10 @@ impl Arguments {
             Some(LabCommand::Exec { member, command }) => Err(places
                 .load()
                 .map_or_else(|e| e, |record| exec::exec(&places, &record, &member, &command))),
-            Some(LabCommand::Status { json }) => in_runtime(status::print(&self.name, json)),
+            Some(LabCommand::Status { json }) => match in_runtime(status::text(&self.name, json)) {
+                Ok(text) => return print(&text),
+                Err(error) => Err(error),
+            },
             Some(LabCommand::Down) => lab::down(&self.name),
         };
         match outcome {
@@ -129,12 +132,8 @@ async fn up(options: Options) -> Result<(), LabError> {
     let mut lab = Lab::claim(&options)?;
     match guarded(&mut lab, &mut signals, async |lab| lab.build().await).await {
         Ok(()) => {
-            println!(
-                "lab {} is up: {} nodes, {} pods",
-                options.name,
-                lab.plan.nodes.len(),
-                lab.plan.pods.len()
-            );
+            let (nodes, pods) = (lab.plan.nodes.len(), lab.plan.pods.len());
+            print(&format!("lab {} is up: {nodes} nodes, {pods} pods\n", options.name));
             Ok(())
         }
         Err(error) => Err(clean_up(&options.name, error)),

@@ -48,6 +48,7 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Member {
     /// Which of the two.
+    #[serde(flatten)]
     pub(crate) kind: MemberKind,
     /// Its network namespace.
     pub(crate) namespace: String,
@@ -59,7 +60,7 @@ pub(crate) struct Member {
 
 /// Node or pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum MemberKind {
     /// A node.
     Node,

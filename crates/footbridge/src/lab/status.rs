@@ -44,15 +44,15 @@ struct MemberStatus {
     why: Option<String>,
 }
 
-/// Print it.
-pub(crate) async fn print(name: &str, json: bool) -> Result<(), LabError> {
+/// The status of the lab of that name, as a table or as JSON.
+pub(crate) async fn text(name: &str, json: bool) -> Result<String, LabError> {
     let status = of(name).await?;
     if json {
         let text = serde_json::to_string_pretty(&status).map_err(|e| LabError::io("write JSON", e.into()))?;
-        println!("{text}");
-        return Ok(());
+        return Ok(text + "\n");
     }
-    println!("lab {}, cluster file {}", status.name, status.cluster);
+    let width = status.members.iter().map(|m| m.name.len()).max().unwrap_or(0);
+    let mut text = format!("lab {}, cluster file {}\n", status.name, status.cluster);
     for member in &status.members {
         let what = match &member.kind {
             MemberKind::Node => "node".to_owned(),
@@ -64,12 +64,10 @@ pub(crate) async fn print(name: &str, json: bool) -> Result<(), LabError> {
             (None, false) => "not ready".to_owned(),
             (_, true) => "ready".to_owned(),
         };
-        println!(
-            "{:<20} {what:<16} {:<15} {:<32} {pid:<12} {state}",
-            member.name, member.address, member.namespace
-        );
+        let (name, address) = (&member.name, member.address);
+        text += &format!("{name:<width$}  {what:<14}  {address:<15}  {pid:<12}  {state}\n");
     }
-    Ok(())
+    Ok(text)
 }
 
 async fn of(name: &str) -> Result<Status, LabError> {
