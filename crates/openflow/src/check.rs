@@ -361,6 +361,9 @@ impl Checker {
             Action::Load { value, dst } => {
                 self.write(*dst);
                 self.fits(*value, dst.bits);
+                if dst.field == Field::VlanTci {
+                    self.tci_written(value.checked_shl(dst.offset.into()).unwrap_or(0));
+                }
             }
             Action::SetField { field, value, mask } => {
                 self.write(Subfield::whole(*field));
@@ -370,6 +373,9 @@ impl Checker {
                 }
                 if *field == Field::VlanVid && value & mask & 0x1000 == 0 {
                     self.errors.push(ActionError::VlanNotPresent);
+                }
+                if *field == Field::VlanTci {
+                    self.tci_written(*value);
                 }
                 if *field == Field::VlanVid && self.tags == 0 {
                     self.errors.push(ActionError::Prerequisite { field: Field::VlanPcp });
@@ -551,6 +557,11 @@ impl Checker {
         if value & !crate::field::ones(bits.into()) != 0 {
             self.errors.push(ActionError::TooWide { value, bits });
         }
+    }
+
+    /// vlan_tci was written, which adds a tag or takes it away.
+    fn tci_written(&mut self, tci: u128) {
+        self.tagged(if tci & 0x1000 != 0 { self.tags.max(1) } else { 0 });
     }
 
     /// The packet has `tags` tags from here on.

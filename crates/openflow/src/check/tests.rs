@@ -123,3 +123,12 @@ fn a_tag_pushed_is_there_for_the_actions_after() {
         ["push_vlan: a packet has at most two tags"]
     );
 }
+
+#[test]
+fn a_tag_taken_away_by_a_write_to_vlan_tci_is_gone() {
+    let tagged = Match::any().with_masked(Field::VlanTci, 0x1005_u16, 0x1fff_u16);
+    let tci = |value| Action::SetField { field: Field::VlanTci, value, mask: 0xffff };
+    let vid = Action::SetField { field: Field::VlanVid, value: 0x1005, mask: 0x1fff };
+    assert!(!errors(tagged, vec![tci(0), vid.clone()]).is_empty());
+    assert_eq!(errors(Match::any(), vec![tci(0x1000), vid]), [""; 0]);
+}
