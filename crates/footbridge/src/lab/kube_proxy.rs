@@ -81,3 +81,47 @@ pub(crate) fn ruleset(cluster: &Cluster) -> String {
 "
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        let cluster = Cluster::parse("test", text).unwrap();
+        ruleset(&cluster).lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn endpoints_are_chosen_at_random() {
+        let lines = lines(include_str!("../../labs/article.yaml"));
+        let rule = "ip daddr 10.104.65.133 tcp dport 80 dnat ip to numgen random mod 2 \
+                    map { 0 : 10.222.1.47 . 80, 1 : 10.222.2.34 . 80 }";
+        assert!(lines.iter().any(|line| line == rule), "{lines:#?}");
+    }
+
+    #[test]
+    fn only_two_kinds_of_callers_are_masqueraded() {
+        let lines = lines(include_str!("../../labs/article.yaml"));
+        let masquerading: Vec<&String> = lines.iter().filter(|line| line.ends_with("masquerade")).collect();
+        assert_eq!(
+            masquerading,
+            [
+                "ct status dnat ip saddr != { 10.222.0.0/24, 10.222.1.0/24, 10.222.2.0/24 } masquerade",
+                "ct status dnat ip saddr 10.222.1.47 ip daddr 10.222.1.47 masquerade",
+                "ct status dnat ip saddr 10.222.2.34 ip daddr 10.222.2.34 masquerade",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_service_without_endpoints_refuses() {
+        let text = include_str!("../../labs/article.yaml")
+            .replace("selector: {app: backend}", "selector: {app: none}");
+        let lines = lines(&text);
+        assert!(
+            lines.contains(&"ip daddr 10.104.65.133 tcp dport 80 reject with tcp reset".to_owned()),
+            "{lines:#?}"
+        );
+        assert!(!lines.iter().any(|line| line.contains("dnat to")), "{lines:#?}");
+    }
+}

@@ -202,3 +202,80 @@ fn served_ports(cluster: &Cluster, pod: &Pod) -> Vec<u16> {
     }
     ports.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str) -> Result<Plan, LabError> {
+        Plan::of("lab", &Cluster::parse("test", text).unwrap())
+    }
+
+    fn article() -> Plan {
+        plan(include_str!("../../labs/article.yaml")).unwrap()
+    }
+
+    fn node(name: &str, cidr: &str, address: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nspec: {{podCIDR: {cidr}}}\n\
+             status: {{addresses: [{{type: InternalIP, address: {address}}}]}}\n---\n"
+        )
+    }
+
+    fn pod(namespace: &str, name: &str, address: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{nodeName: a, containers: [{{name: main}}]}}\nstatus: {{podIP: {address}}}\n---\n"
+        )
+    }
+
+    #[test]
+    fn the_article_has_its_names_and_addresses() {
+        let plan = article();
+        assert_eq!(plan.nodes.keys().collect::<Vec<_>>(), ["master", "worker1", "worker2"]);
+        let frontend = &plan.pods["frontend"];
+        assert_eq!(frontend.namespace.name(), "fb-lab-frontend");
+        assert_eq!(frontend.interface, "frontend-a3ba2f");
+        assert_eq!(frontend.mac, [0xbe, 0x2c, 0xbf, 0xe4, 0xec, 0xc5]);
+        assert_eq!(plan.underlay.gateway(), Ipv4Addr::new(10, 79, 1, 1));
+    }
+
+    #[test]
+    fn only_endpoints_serve() {
+        let plan = article();
+        assert_eq!(plan.pods["backend1"].ports, [80]);
+        assert!(plan.pods["frontend"].ports.is_empty());
+    }
+
+    #[test]
+    fn pods_of_one_name_are_told_apart_by_their_namespace() {
+        let text = node("a", "10.1.0.0/24", "10.9.0.2")
+            + &pod("x", "web", "10.1.0.2")
+            + &pod("y", "web", "10.1.0.3");
+        let plan = plan(&text).unwrap();
+        assert_eq!(plan.pods.keys().collect::<Vec<_>>(), ["x.web", "y.web"]);
+        assert_eq!(plan.pods["x.web"].hostname, "web");
+    }
+
+    #[test]
+    fn a_pod_called_like_a_node_is_called_by_its_namespace_too() {
+        let plan = plan(&(node("a", "10.1.0.0/24", "10.9.0.2") + &pod("x", "a", "10.1.0.2"))).unwrap();
+        assert_eq!(plan.pods.keys().collect::<Vec<_>>(), ["x.a"]);
+    }
+
+    #[test]
+    fn refuses_a_node_at_the_underlays_own_address() {
+        let error = plan(&node("a", "10.1.0.0/24", "10.9.0.1")).unwrap_err().to_string();
+        assert!(error.contains("node a has address 10.9.0.1"), "{error}");
+    }
+
+    #[test]
+    fn pods_find_services_by_name() {
+        let cluster = Cluster::parse("test", include_str!("../../labs/article.yaml")).unwrap();
+        let plan = article();
+        assert_eq!(
+            plan.pod_hosts(&plan.pods["frontend"], &cluster),
+            "127.0.0.1\tlocalhost\n10.222.1.48\tfrontend\n10.104.65.133\tbackendsvc backendsvc.default backendsvc.default.svc\n"
+        );
+    }
+}
