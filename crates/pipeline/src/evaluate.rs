@@ -12,7 +12,7 @@
 //!
 //! # How it works
 //!
-//! A stack of [`Level`]s, each a list of actions and how far it has come. A lookup pushes the list
+//! A stack of levels, each a list of actions and how far it has come. A lookup pushes the list
 //! of the flow it found; the end of a list pops it, so that a non-terminal `resubmit` returns and
 //! a last one is a jump. `clone` and `ct(table=)` push levels that put the packet back when they end. There is
 //! no recursion: a packet that loops costs memory and time within [`MAX_DEPTH`] and
