@@ -104,7 +104,7 @@ pub enum HeaderClass {
     PktReg,
     /// Experimenter 0x4f4e4600 (ONF).
     OnfEt,
-    /// Experimenter 0x005ad650 (Ericsson).
+    /// 0x1000, Ericsson.
     EricEt,
 }
 

@@ -246,6 +246,8 @@ pub(crate) fn encode_entries(out: &mut Vec<u8>, matching: &Match, context: Conte
             Field::NwTos if mask & 0xfc == 0 => continue,
             Field::NwTos => (value & 0xfc, field.all_ones()),
             Field::InPortOxm => (port_from_16(value as u16).0.into(), field.all_ones()),
+            // OXM has no mask for it; a PCP matched in part is written whole, as by Open vSwitch.
+            Field::VlanPcp => (value, field.all_ones()),
             _ => (value, mask),
         };
         oxm::put_entry(out, *field, value, mask, context, dialect);

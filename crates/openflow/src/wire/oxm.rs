@@ -20,8 +20,8 @@ const NXM_NX: u16 = 0x0001;
 const OXM_OF: u16 = 0x8000;
 const PKT_REG: u16 = 0x8001;
 const EXPERIMENTER: u16 = 0xffff;
-/// Ericsson's experimenter id.
-const ERICSSON: u32 = 0x005a_d650;
+/// A member class of the ONF's, which Ericsson has.
+const ERICSSON: u16 = 0x1000;
 /// NXM_NX_COOKIE: a pseudo-field of NXM flow mods and requests, not a packet's.
 const COOKIE: (u16, u8) = (NXM_NX, 30);
 /// Bytes of a `tun_metadata` field whose length nothing tells.
@@ -109,7 +109,7 @@ fn class_of(header: crate::field::Header, version: Version) -> (u16, u8, Option<
         // OpenFlow 1.5 took ONF's two extensions over, numbers and all.
         HeaderClass::OnfEt if version == Version::V15 => (OXM_OF, None),
         HeaderClass::OnfEt => (EXPERIMENTER, Some(ONF)),
-        HeaderClass::EricEt => (EXPERIMENTER, Some(ERICSSON)),
+        HeaderClass::EricEt => (ERICSSON, None),
     };
     (class, header.number, experimenter)
 }
@@ -162,7 +162,7 @@ fn lookup(class: u16, experimenter: Option<u32>, number: u8) -> Name {
         (OXM_OF, None) => HeaderClass::OxmOf,
         (PKT_REG, None) => HeaderClass::PktReg,
         (_, Some(ONF)) => HeaderClass::OnfEt,
-        (_, Some(ERICSSON)) => HeaderClass::EricEt,
+        (ERICSSON, None) => HeaderClass::EricEt,
         _ => return Name::Unknown,
     };
     BY_NUMBER[class as usize][usize::from(number) % NUMBERS].map_or(Name::Unknown, Name::Field)

@@ -456,7 +456,8 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// A field of OpenFlow 1.0's own actions, whole; any other by NXAST_REG_LOAD.
+    /// A field of OpenFlow 1.0's own actions by them, which have no mask: Open vSwitch loses it too.
+    /// Any other field by NXAST_REG_LOAD.
     fn legacy(
         &mut self,
         out: &mut Vec<u8>,
@@ -465,7 +466,6 @@ impl<'a> Encoder<'a> {
         mask: u128,
     ) -> Result<(), EncodeError> {
         let action = match field {
-            _ if mask != field.all_ones() && field != Field::VlanVid => None,
             Field::VlanTci if value & VLAN_PRESENT == 0 => Some(Action::StripVlan),
             Field::VlanTci => {
                 self.one(out, &Action::ModVlanVid((value & 0xfff) as u16))?;
