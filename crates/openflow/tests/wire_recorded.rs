@@ -1,5 +1,7 @@
 //! What real clients and a real switch said, read and written again: `tests/data/wire/`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use footbridge_openflow::wire::{Context, Message, Version};
 
 struct Line {
