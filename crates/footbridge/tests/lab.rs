@@ -10,7 +10,8 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Lab, host, text};
 
@@ -228,6 +229,21 @@ lab_tests! {
         let answer = lab.ok(&["exec", "frontend", "--", "curl", "-sS", "--max-time", "5", "backendsvc"]);
         assert!(answer.contains("backend"), "{answer}");
         lab.ok(&["down"]);
+    }
+
+    fn the_state_that_a_reboot_left_is_not_taken_over(lab) {
+        lab.ok(&["up"]);
+        let (state, kept) = (lab.state_dir(), tempfile::tempdir().unwrap());
+        let copy = |from: &Path, to: &Path| assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+        copy(&state, &kept.path().join("state"));
+        lab.ok(&["down"]);
+        fs::create_dir_all(state.parent().unwrap()).unwrap();
+        copy(&kept.path().join("state"), &state);
+        lab.ok(&["up"]);
+        let flows = lab.ok(&["exec", "worker1", "--", "footbridge", "flows", "table=20"]);
+        assert_eq!(flows, include_str!("../labs/article-table-20.txt"), "round 1 again");
+        lab.ok(&["down"]);
+        assert_eq!(lab.left(), Vec::<String>::new());
     }
 
     /// The limits are the issue's: 1 % of a core, 30 MiB.

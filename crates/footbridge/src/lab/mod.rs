@@ -190,6 +190,8 @@ impl Lab {
     }
 
     fn write_first_files(&self, cluster: Option<&str>) -> Result<(), LabError> {
+        // A lab that a reboot ended left its state: this one begins anew.
+        remove_tree(&self.places.state())?;
         self.places.store(&self.record)?;
         let failed = |e| LabError::io(format!("write below {}", self.places.run().display()), e);
         fs::create_dir(self.places.run().join("hosts")).map_err(failed)?;

@@ -4,6 +4,7 @@
 
 use nix::unistd::geteuid;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Why labs can't run here, if they can't.
@@ -50,6 +51,11 @@ impl Lab {
         let record = fs::read_to_string(format!("/run/footbridge/{}/lab.json", self.name)).unwrap();
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
         record["members"][node]["process"]["pid"].as_i64().unwrap().try_into().unwrap()
+    }
+
+    /// Where the lab's agents keep what outlives them.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        Path::new("/var/lib/footbridge").join(&self.name)
     }
 
     /// What there still is of the lab: namespaces, directories, mounts, processes.

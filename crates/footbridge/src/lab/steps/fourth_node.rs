@@ -111,7 +111,7 @@ async fn join(
         return Ok(());
     };
     if let Some(client) = &cast.client {
-        let reached = stream::reaches(lab, client, &visitor).await?;
+        let reached = stream::reaches(client, &visitor).await?;
         report.check(
             reached,
             &format!("{} and {} on {} reach each other", client.name, visitor.name, new.name),
@@ -200,7 +200,12 @@ async fn stale(lab: &Lab, others: &[NodePlan], old: &Newcomer) -> Result<Vec<Str
                 [&subnet, &format!("={gateway},"), &tunnel].iter().any(|part| f.text.contains(part.as_str()))
             })
             .map(|f| f.text.clone());
-        stale.extend(of_routes.chain(of_flows).map(|what| format!("{}: {what}", node.name)));
+        let neighbours = look::neighbours(lab, &node.name, GATEWAY).await?;
+        let of_neighbours =
+            neighbours.iter().filter(|n| n.dst == gateway && n.lladdr.is_some()).map(|n| format!("{n:?}"));
+        stale.extend(
+            of_routes.chain(of_flows).chain(of_neighbours).map(|what| format!("{}: {what}", node.name)),
+        );
     }
     Ok(stale)
 }

@@ -20,6 +20,15 @@ pub(crate) struct Route {
     pub(crate) flags: Vec<String>,
 }
 
+/// A neighbour, as `ip -j neigh` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Neighbour {
+    /// Its address.
+    pub(crate) dst: String,
+    /// Its MAC, if it has answered.
+    pub(crate) lladdr: Option<String>,
+}
+
 /// Output of a command in a node or pod.
 pub(crate) async fn run(lab: &Lab, member: &str, command: &[&str]) -> Result<String, LabError> {
     programs::output(lab.command(member, command)).await
@@ -28,6 +37,12 @@ pub(crate) async fn run(lab: &Lab, member: &str, command: &[&str]) -> Result<Str
 /// A node's main routing table.
 pub(crate) async fn routes(lab: &Lab, node: &str) -> Result<Vec<Route>, LabError> {
     let json = run(lab, node, &["ip", "-j", "-4", "route"]).await?;
+    serde_json::from_str(&json).map_err(|e| LabError::io("read what ip printed", e.into()))
+}
+
+/// The neighbours that a node knows on a device.
+pub(crate) async fn neighbours(lab: &Lab, node: &str, device: &str) -> Result<Vec<Neighbour>, LabError> {
+    let json = run(lab, node, &["ip", "-j", "-4", "neigh", "show", "dev", device]).await?;
     serde_json::from_str(&json).map_err(|e| LabError::io("read what ip printed", e.into()))
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The sockets are made inside the pods' namespaces and stay there; the tasks that use them are here.
 
+use crate::lab::LabError;
 use crate::lab::plan::PodPlan;
-use crate::lab::{Lab, LabError};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,7 +58,7 @@ impl Drop for Stream {
 }
 
 /// Whether datagrams get from one pod to the other and back; one try, half a second.
-pub(crate) async fn reaches(_lab: &Lab, from: &PodPlan, to: &PodPlan) -> Result<bool, LabError> {
+pub(crate) async fn reaches(from: &PodPlan, to: &PodPlan) -> Result<bool, LabError> {
     let stream = Stream::start(from, to).await?;
     time::sleep(Duration::from_millis(100)).await;
     let (sent, back) = stream.stop().await;
