@@ -206,6 +206,7 @@ impl FlowMod {
         if l.table == ALL_TABLES && !command.deletes() {
             return Err(Refusal::new(ErrorCode::FmfcBadTableId, "OFPT_FLOW_MOD"));
         }
+        let out_port = port_from_32(l.out_port.get(), ErrorCode::BacBadOutPort)?;
         let adds = command == Command::Add;
         let cookie_match = CookieMatch { value: l.cookie.get(), mask: l.cookie_mask.get() };
         let importance = if adds && context.version >= Version::V14 { l.importance.get() } else { 0 };
@@ -222,7 +223,7 @@ impl FlowMod {
             hard_timeout: l.hard.get(),
             importance,
             buffer_id: Some(l.buffer_id.get()).filter(|id| *id != NO_BUFFER),
-            out_port: port_from_32(l.out_port.get(), ErrorCode::BacBadOutPort)?,
+            out_port,
             out_group: Some(l.out_group.get()).filter(|group| command.deletes() && *group != ANY_GROUP),
             flags: flags_from_wire(l.flags.get(), context.version)?,
         })
@@ -337,7 +338,8 @@ impl Head {
             return Err(refuse(ErrorCode::NxbrcNxmInvalid));
         }
         let actions = action::decode_instructions(reader.rest(), context)?;
-        if self.flags & EMERGENCY != 0 {
+        let mut flags = flags_from_wire(self.flags & !EMERGENCY, context.version)?;
+        if self.flags & EMERGENCY != 0 && context.version == Version::V10 {
             let timeouts = self.idle != 0 || self.hard != 0;
             return Err(refuse(if timeouts {
                 ErrorCode::FmfcBadEmergTimeout
@@ -345,7 +347,6 @@ impl Head {
                 ErrorCode::FmfcTableFull
             }));
         }
-        let mut flags = flags_from_wire(self.flags, context.version)?;
         // In 1.0 an add always sets the counters to zero.
         flags.reset_counts = command == Command::Add;
         Ok(FlowMod {

@@ -3,7 +3,7 @@
 //! nicira-ext: the actions of exec() and nat() follow as a nested list.
 
 use super::super::Context;
-use super::super::bytes::{Reader, U16, U32, all_zero, layout, put};
+use super::super::bytes::{Reader, U16, U32, layout, put};
 use super::super::error::{EncodeError, ErrorCode, Refusal};
 use super::super::oxm;
 use super::Kind;
@@ -125,9 +125,6 @@ pub(super) fn decode_nat(body: &mut Reader<'_>) -> Result<CtNat, Refusal> {
     let (flags, present) = (layout.flags.get(), layout.range_present.get());
     let both = |pair: u16| flags & pair == pair;
     if flags & !NAT_FLAGS != 0 || both(NAT_SRC | NAT_DST) || both(NAT_HASH | NAT_RANDOM) {
-        return Err(argument());
-    }
-    if !all_zero(&layout.pad) {
         return Err(argument());
     }
     let four = range(body, present, (IPV4_MIN, IPV4_MAX), |l: &[u8; 4]| IpAddr::V4(Ipv4Addr::from(*l)))?;

@@ -184,8 +184,21 @@ fn to_controller(max_len: u16) -> Action {
     })
 }
 
-fn output(port: PortNo, max_len: u16) -> Action {
-    if port == PortNo::CONTROLLER { to_controller(max_len) } else { Action::Output(port) }
+/// An ordinary port's number, or one of the reserved ones that something can be sent to.
+fn out_port(port: PortNo) -> Result<PortNo, Refusal> {
+    match port {
+        PortNo(0..0xff00) => Ok(port),
+        PortNo::IN_PORT | PortNo::TABLE | PortNo::NORMAL | PortNo::FLOOD | PortNo::ALL => Ok(port),
+        PortNo::CONTROLLER | PortNo::LOCAL => Ok(port),
+        _ => Err(refuse(ErrorCode::BacBadOutPort)),
+    }
+}
+
+fn output(port: PortNo, max_len: u16) -> Result<Action, Refusal> {
+    match out_port(port)? {
+        PortNo::CONTROLLER => Ok(to_controller(max_len)),
+        port => Ok(Action::Output(port)),
+    }
 }
 
 /// An action of one number: two or four bytes behind either header.
@@ -204,11 +217,11 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
     Ok(Item::Action(match kind {
         Kind::Output10 => {
             let layout: &Output10 = body.take()?;
-            output(port_from_16(layout.port.get()), layout.max_len.get())
+            output(port_from_16(layout.port.get()), layout.max_len.get())?
         }
         Kind::Output => {
             let layout: &Output = body.take()?;
-            output(port_from_32(layout.port.get(), ErrorCode::BacBadOutPort)?, layout.max_len.get())
+            output(port_from_32(layout.port.get(), ErrorCode::BacBadOutPort)?, layout.max_len.get())?
         }
         Kind::SetVlanVid10 => match short(body)? {
             vid @ 0..=0xfff => Action::ModVlanVid(vid),
@@ -366,7 +379,10 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             if layout.max_len.get() < 14 {
                 return Err(argument());
             }
-            Action::OutputTruncated { port: port_from_16(layout.port.get()), max_len: layout.max_len.get() }
+            Action::OutputTruncated {
+                port: out_port(port_from_16(layout.port.get()))?,
+                max_len: layout.max_len.get(),
+            }
         }
         Kind::Clone => {
             body.bytes(6)?;

@@ -61,7 +61,7 @@ pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, 
             }
             APPLY_ACTIONS => {
                 body.bytes(PAD)?;
-                set(&mut apply, list(body.rest(), context, Place::List, 0)?)?;
+                set(&mut apply, body.rest())?;
             }
             CLEAR_ACTIONS => {
                 body.bytes(PAD)?;
@@ -70,8 +70,7 @@ pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, 
             }
             WRITE_ACTIONS => {
                 body.bytes(PAD)?;
-                let actions = list(body.rest(), context, Place::ActionSet, 0)?;
-                set(&mut write, Action::WriteActions(actions))?;
+                set(&mut write, body.rest())?;
             }
             WRITE_METADATA => {
                 let layout: &Metadata = body.take()?;
@@ -90,9 +89,16 @@ pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, 
             _ => return Err(refuse(ErrorCode::BicUnknownInst)),
         }
     }
+    // The actions inside are read when all instructions have been found well formed.
     let mut actions: Vec<Action> = meter.into_iter().collect();
-    actions.extend(apply.unwrap_or_default());
-    actions.extend([clear, write, metadata, goto].into_iter().flatten());
+    if let Some(bytes) = apply {
+        actions.extend(list(bytes, context, Place::List, 0)?);
+    }
+    actions.extend(clear);
+    if let Some(bytes) = write {
+        actions.push(Action::WriteActions(list(bytes, context, Place::ActionSet, 0)?));
+    }
+    actions.extend([metadata, goto].into_iter().flatten());
     Ok(actions)
 }
 
