@@ -5,6 +5,7 @@ use super::netns::Namespace;
 use super::process::{self, Process};
 use super::record::{Member, Places};
 use nix::sys::signal::Signal;
+use std::io;
 use std::time::Duration;
 
 /// Take the lab of that name away, however it came to be there. Blocks. `NotThere` when it isn't.
@@ -14,7 +15,9 @@ pub(crate) fn down(name: &str) -> Result<(), LabError> {
         Ok(record) => record,
         Err(LabError::NotThere { name }) => return Err(LabError::NotThere { name }),
         // Killed between making the directory and writing the record: nothing else was made.
-        Err(LabError::Io { .. }) => return places.remove(),
+        Err(LabError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return places.remove();
+        }
         Err(error) => return Err(error),
     };
     if let Some(runner) = record.runner.filter(|r| Some(*r) != Process::myself() && r.is_alive()) {
@@ -29,6 +32,7 @@ pub(crate) fn down(name: &str) -> Result<(), LabError> {
     let underlay = Namespace::named(&record.underlay);
     end_inside(std::slice::from_ref(&underlay));
     underlay.delete()?;
+    process::reap_children();
     places.remove()
 }
 

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -85,6 +86,16 @@ pub(crate) fn end(processes: &[Process]) {
             process.signal(Signal::SIGKILL);
         }
         wait_until_gone(processes, PATIENCE);
+    }
+}
+
+/// Collect the exit statuses of this process's ended children, so that none is left to init. For the
+/// end of a lab, when nothing waits for a child of its own any more.
+pub(crate) fn reap_children() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            return;
+        }
     }
 }
 
