@@ -263,8 +263,10 @@ fn open_vswitch_takes_our_bundles() {
     }
 }
 
-/// Errors that no decoder can find: they are of the switch's state, or of the whole flow.
-const FOUND_LATER: [&str; 6] = [
+/// Errors that no decoder can find: they are of the switch's state (Open vSwitch keeps table 254 to
+/// itself), or of the whole flow.
+const FOUND_LATER: [&str; 7] = [
+    "OFPBRC_EPERM",
     "OFPBRC_BUFFER_UNKNOWN",
     "OFPBAC_BAD_OUT_GROUP",
     "OFPMMFC_INVALID_METER",

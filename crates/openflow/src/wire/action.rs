@@ -234,8 +234,6 @@ mod controller2 {
     pub(super) const METER_ID: u16 = 5;
 }
 
-/// OFPR_ACTION: the reason that `controller` has when it says none.
-const REASON_ACTION: u8 = 1;
 /// The tag that mod_vlan_vid adds.
 const TPID_8021Q: u16 = 0x8100;
 /// The table of NXAST_RESUBMIT_TABLE that stands for the present one.

@@ -13,7 +13,7 @@ use super::bytes::{Reader, U16, layout, pad8, patch_u16, put};
 use super::error::{ErrorCode, Refusal};
 use super::oxm::{self, Dialect, Entry, Name};
 use super::version::Version;
-use crate::field::{Field, Masking, Prereq};
+use crate::field::{Field, Masking};
 use crate::matching::Match;
 use crate::port::PortNo;
 
@@ -98,40 +98,6 @@ const ORDER: &[(Field, When)] = {
     ]
 };
 
-/// Whether `matching` says what a field of this prerequisite needs said first.
-pub(crate) fn prereq_met(prereq: Prereq, matching: &Match) -> bool {
-    let is = |field: Field, values: &[u128]| matching.exact(field).is_some_and(|v| values.contains(&v));
-    let ip = || is(Field::EthType, &[0x0800, 0x86dd]);
-    let protocol = |number: u128| ip() && is(Field::NwProto, &[number]);
-    let nd = |kinds: &[u128]| {
-        prereq_met(Prereq::Icmpv6, matching) && is(Field::Icmpv6Type, kinds) && is(Field::Icmpv6Code, &[0])
-    };
-    match prereq {
-        Prereq::None | Prereq::Ethernet => true,
-        Prereq::Vlan => {
-            let (value, mask) = matching.get(Field::VlanTci);
-            value & mask & VLAN_PRESENT != 0
-        }
-        Prereq::Arp => is(Field::EthType, &[0x0806, 0x8035]),
-        Prereq::Ipv4 => is(Field::EthType, &[0x0800]),
-        Prereq::Ipv6 => is(Field::EthType, &[0x86dd]),
-        Prereq::Ip => ip(),
-        Prereq::Tcp => protocol(6),
-        Prereq::Udp => protocol(17),
-        Prereq::Sctp => protocol(132),
-        Prereq::Icmpv4 => is(Field::EthType, &[0x0800]) && is(Field::NwProto, &[1]),
-        Prereq::Icmpv6 => is(Field::EthType, &[0x86dd]) && is(Field::NwProto, &[58]),
-        Prereq::Nd => nd(&[135, 136]),
-        Prereq::NdSolicit => nd(&[135]),
-        Prereq::NdAdvert => nd(&[136]),
-        // +trk
-        Prereq::Ct => {
-            let (value, mask) = matching.get(Field::CtState);
-            value & mask & 0x20 != 0
-        }
-    }
-}
-
 /// Read entries to the end of `reader`.
 pub(crate) fn decode_entries(
     mut reader: Reader<'_>,
@@ -172,7 +138,7 @@ fn decode_field(matching: &mut Match, field: Field, entry: Entry, rigour: Rigour
     if !oxm::is_valid(field, value) {
         return Err(refuse(ErrorCode::BmcBadValue));
     }
-    if rigour == Rigour::Strict && !prereq_met(field.info().prereq, matching) {
+    if rigour == Rigour::Strict && !field.info().prereq.holds(matching) {
         return Err(refuse(ErrorCode::BmcBadPrereq));
     }
     if matching.get(field).1 & !overlap_allowed(field) != 0 {
@@ -239,7 +205,7 @@ pub(crate) fn encode_entries(out: &mut Vec<u8>, matching: &Match, context: Conte
             continue;
         }
         let (value, mask) = matching.get(*field);
-        if mask == 0 || !prereq_met(field.info().prereq, matching) {
+        if mask == 0 || !field.info().prereq.holds(matching) {
             continue;
         }
         let (value, mask) = match field {

@@ -11,8 +11,7 @@ use super::{
     ALIGN, Byte, CopyField15, CopyFieldOnf, DlAddr, EXPERIMENTER, EXTENSION_HEADER, Enqueue, Extension,
     Header, Kind, MAX_DEPTH, NxCheckPktLarger, NxCntIds, NxConjunction, NxController, NxFinTimeout, NxLong,
     NxLongLong, NxOutputReg, NxOutputReg2, NxOutputTrunc, NxRegLoad, NxRegMove, NxResubmit, NxShort, NxStack,
-    NxWriteMetadata, Output, Output10, REASON_ACTION, Row, Short, Space, THIS_TABLE, VLAN_PRESENT,
-    controller2, ct,
+    NxWriteMetadata, Output, Output10, Row, Short, Space, THIS_TABLE, VLAN_PRESENT, controller2, ct,
 };
 use crate::action::{Action, Controller, Subfield};
 use crate::addr::MacAddr;
@@ -57,7 +56,7 @@ pub(super) fn list(
         .into_iter()
         .map(|item| match item {
             Item::Action(action) => Ok(action),
-            Item::Nat(_) => Err(refuse(ErrorCode::BacBadArgument)),
+            Item::Nat(_) => Err(refuse(ErrorCode::BacBadSetArgument)),
         })
         .collect()
 }
@@ -92,17 +91,23 @@ pub(super) fn items(
     Ok(items)
 }
 
-/// Refuse what may not stand in ct() or in an action set.
+/// Refuse what may not stand in ct() or in an action set, and writes to the connection elsewhere.
 fn check_place(action: &Action, place: Place) -> Result<(), Refusal> {
-    let connection = |field: Field| matches!(field, Field::CtMark | Field::CtLabel);
+    let written = match action {
+        Action::SetField { field, .. } => Some(*field),
+        // Not pop and check_pkt_larger, which Open vSwitch lets write anywhere.
+        Action::Load { dst, .. } | Action::Move { dst, .. } => Some(dst.field),
+        _ => None,
+    };
+    let connection = written.is_some_and(|field| matches!(field, Field::CtMark | Field::CtLabel));
     match (place, action) {
-        (Place::List, _) => Ok(()),
-        (Place::Ct, Action::SetField { field, .. }) if connection(*field) => Ok(()),
-        (Place::Ct, Action::Load { dst, .. } | Action::Move { dst, .. }) if connection(dst.field) => Ok(()),
-        (Place::Ct, Action::SetField { .. } | Action::Load { .. } | Action::Move { .. }) => {
-            Err(refuse(ErrorCode::BacBadSetArgument))
-        }
+        (Place::Ct, _) if connection => Ok(()),
         (Place::Ct, _) => Err(refuse(ErrorCode::BacBadArgument)),
+        (Place::List | Place::ActionSet, _) if connection => Err(refuse(ErrorCode::BacBadSetArgument)),
+        (Place::List, _) => Ok(()),
+        (Place::ActionSet, Action::Controller(controller)) if !controller.is_output() => {
+            Err(refuse(ErrorCode::BacBadType))
+        }
         (
             Place::ActionSet,
             Action::OutputReg { .. }
@@ -173,17 +178,6 @@ fn zeros(reader: &Reader<'_>, code: ErrorCode) -> Result<(), Refusal> {
     if all_zero(reader.rest()) { Ok(()) } else { Err(refuse(code)) }
 }
 
-fn to_controller(max_len: u16) -> Action {
-    Action::Controller(Controller {
-        max_len,
-        reason: REASON_ACTION,
-        id: 0,
-        userdata: Vec::new(),
-        pause: false,
-        meter: None,
-    })
-}
-
 /// An ordinary port's number, or one of the reserved ones that something can be sent to.
 fn out_port(port: PortNo) -> Result<PortNo, Refusal> {
     match port {
@@ -196,7 +190,7 @@ fn out_port(port: PortNo) -> Result<PortNo, Refusal> {
 
 fn output(port: PortNo, max_len: u16) -> Result<Action, Refusal> {
     match out_port(port)? {
-        PortNo::CONTROLLER => Ok(to_controller(max_len)),
+        PortNo::CONTROLLER => Ok(Action::Controller(Controller::output(max_len))),
         port => Ok(Action::Output(port)),
     }
 }
@@ -458,14 +452,7 @@ fn controller(body: &mut Reader<'_>) -> Result<Controller, Refusal> {
     if !all_zero(body.bytes(6)?) {
         return Err(refuse(ErrorCode::NxbrcMustBeZero));
     }
-    let mut controller = Controller {
-        max_len: u16::MAX,
-        reason: REASON_ACTION,
-        id: 0,
-        userdata: Vec::new(),
-        pause: false,
-        meter: None,
-    };
+    let mut controller = Controller::output(u16::MAX);
     for item in property::Properties::new(body.rest()) {
         let property = item?;
         match property.kind {

@@ -3,7 +3,7 @@
 use super::super::Context;
 use super::super::bytes::{U16, U32, U64, pad8, patch_u16, put};
 use super::super::error::EncodeError;
-use super::super::matching::{port_to_16, prereq_met};
+use super::super::matching::port_to_16;
 use super::super::oxm::{self, Dialect};
 use super::super::property::{put_bytes, put_u16};
 use super::super::version::Version;
@@ -11,7 +11,7 @@ use super::{
     Byte, CopyField15, DlAddr, EXPERIMENTER, Enqueue, Extension, Header, Kind, MAX_DEPTH, NxCheckPktLarger,
     NxCntIds, NxConjunction, NxController, NxFinTimeout, NxLong, NxLongLong, NxNone, NxOutputReg,
     NxOutputReg2, NxOutputTrunc, NxRegLoad, NxRegMove, NxResubmit, NxStack, NxWriteMetadata, Output,
-    Output10, REASON_ACTION, Row, Short, Space, THIS_TABLE, TPID_8021Q, VLAN_PRESENT, controller2,
+    Output10, Row, Short, Space, THIS_TABLE, TPID_8021Q, VLAN_PRESENT, controller2,
 };
 use crate::action::{Action, Controller, Subfield};
 use crate::addr::MacAddr;
@@ -65,8 +65,8 @@ impl<'a> Encoder<'a> {
     pub(super) fn new(context: Context<'a>, matching: &Match) -> Encoder<'a> {
         Encoder {
             context,
-            has_tag: prereq_met(Prereq::Vlan, matching),
-            protocol: [Prereq::Tcp, Prereq::Udp, Prereq::Sctp].into_iter().find(|p| prereq_met(*p, matching)),
+            has_tag: Prereq::Vlan.holds(matching),
+            protocol: [Prereq::Tcp, Prereq::Udp, Prereq::Sctp].into_iter().find(|p| p.holds(matching)),
             depth: 0,
         }
     }
@@ -372,7 +372,7 @@ impl<'a> Encoder<'a> {
                 if c.id != 0 {
                     put_u16(out, controller2::CONTROLLER_ID, c.id);
                 }
-                if c.reason != REASON_ACTION {
+                if c.reason != Controller::REASON_ACTION {
                     put_bytes(out, controller2::REASON, &[c.reason]);
                 }
                 if !c.userdata.is_empty() {
@@ -386,7 +386,7 @@ impl<'a> Encoder<'a> {
                 }
             });
         }
-        if c.reason == REASON_ACTION && c.id == 0 {
+        if c.is_output() {
             return self.output(out, PortNo::CONTROLLER, c.max_len);
         }
         self.form(out, Kind::Controller, |out| {
