@@ -326,20 +326,20 @@ fn messages(version: Version) -> Vec<(Message, &'static [&'static str])> {
     let role = RoleMessage { form, role: Role::Primary, generation_id: (!v10).then_some(3) };
     all.push((Message::RoleRequest(role), &["ROLE_REQUEST", "role=primary"]));
     all.push((Message::RoleReply(role), &["ROLE_REPLY", "role=primary"]));
+    let mask = |bits| AsyncMask { primary: Some(bits), secondary: Some(0) };
+    let config = AsyncConfig {
+        packet_in: mask(3),
+        port_status: mask(7),
+        flow_removed: mask(7),
+        ..AsyncConfig::default()
+    };
+    all.push((Message::SetAsync(config), &["SET_ASYNC", "PACKET_IN: no_match action"]));
     if !v10 {
-        let mask = |bits| AsyncMask { primary: Some(bits), secondary: Some(0) };
-        let config = AsyncConfig {
-            packet_in: mask(3),
-            port_status: mask(7),
-            flow_removed: mask(7),
-            ..AsyncConfig::default()
-        };
         all.push((Message::GetAsyncRequest, &["OFPT_GET_ASYNC_REQUEST"]));
         all.push((
             Message::GetAsyncReply(config),
             &["OFPT_GET_ASYNC_REPLY", "PACKET_IN: no_match action", "PORT_STATUS: add delete modify"],
         ));
-        all.push((Message::SetAsync(config), &["OFPT_SET_ASYNC", "PACKET_IN: no_match action"]));
         let control = BundleControl { id: 5, command: BundleCommand::CommitRequest, flags: 3 };
         all.push((
             Message::BundleControl(control),

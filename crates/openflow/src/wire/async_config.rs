@@ -8,7 +8,7 @@ use super::error::{EncodeError, ErrorCode, Refusal};
 use super::header;
 use super::property::{Properties, put_bytes};
 use super::version::Version;
-use super::{Context, kind};
+use super::{Context, NICIRA, kind, nicira};
 
 layout! {
     /// ofp_async_config (1.3) and nx_async_config: of primary and equal controllers, of secondary ones
@@ -85,54 +85,65 @@ impl AsyncConfig {
         Ok(config)
     }
 
-    /// A whole OFPT_SET_ASYNC.
+    /// A whole OFPT_SET_ASYNC; in 1.0 NXT_SET_ASYNC_CONFIG.
     pub fn encode_set(&self, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
+        if context.version == Version::V10 {
+            return header::vendor_message(context.version, NICIRA, nicira::SET_ASYNC_CONFIG, xid, |out| {
+                self.encode_masks(out);
+                Ok(())
+            });
+        }
         self.encode(context.version, kind::SET_ASYNC, xid)
     }
 
-    /// A whole OFPT_GET_ASYNC_REPLY.
+    /// A whole OFPT_GET_ASYNC_REPLY, which 1.0 has none of.
     pub fn encode_reply(&self, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
-        self.encode(context.version, kind::GET_ASYNC_REPLY, xid)
+        match context.version {
+            Version::V10 => Err(EncodeError::Inexpressible {
+                version: context.version,
+                what: "an async configuration's reply",
+            }),
+            version => self.encode(version, kind::GET_ASYNC_REPLY, xid),
+        }
     }
 
     fn encode(&self, version: Version, kind: u8, xid: u32) -> Result<Vec<u8>, EncodeError> {
         header::message(version, kind, xid, |out| {
             match version {
-                Version::V10 => {
-                    return Err(EncodeError::Inexpressible { version, what: "an async configuration" });
-                }
-                Version::V13 => {
-                    let mask = |mask: AsyncMask| {
-                        [mask.primary, mask.secondary].map(|bits| U32::new(bits.unwrap_or(0)))
-                    };
-                    put(
-                        out,
-                        Masks {
-                            packet_in: mask(self.packet_in),
-                            port_status: mask(self.port_status),
-                            flow_removed: mask(self.flow_removed),
-                        },
-                    );
-                }
-                Version::V14 | Version::V15 => {
-                    let masks = [
-                        self.packet_in,
-                        self.port_status,
-                        self.flow_removed,
-                        self.role_status,
-                        self.table_status,
-                        self.request_forward,
-                    ];
-                    for (kind, mask) in (0u16..).step_by(2).zip(masks) {
-                        for (kind, bits) in [(kind, mask.secondary), (kind + 1, mask.primary)] {
-                            if let Some(bits) = bits {
-                                put_bytes(out, kind, &bits.to_be_bytes());
-                            }
-                        }
-                    }
-                }
+                Version::V10 | Version::V13 => self.encode_masks(out),
+                Version::V14 | Version::V15 => self.encode_properties(out),
             }
             Ok(())
         })
+    }
+
+    fn encode_masks(&self, out: &mut Vec<u8>) {
+        let mask = |mask: AsyncMask| [mask.primary, mask.secondary].map(|bits| U32::new(bits.unwrap_or(0)));
+        put(
+            out,
+            Masks {
+                packet_in: mask(self.packet_in),
+                port_status: mask(self.port_status),
+                flow_removed: mask(self.flow_removed),
+            },
+        );
+    }
+
+    fn encode_properties(&self, out: &mut Vec<u8>) {
+        let masks = [
+            self.packet_in,
+            self.port_status,
+            self.flow_removed,
+            self.role_status,
+            self.table_status,
+            self.request_forward,
+        ];
+        for (kind, mask) in (0u16..).step_by(2).zip(masks) {
+            for (kind, bits) in [(kind, mask.secondary), (kind + 1, mask.primary)] {
+                if let Some(bits) = bits {
+                    put_bytes(out, kind, &bits.to_be_bytes());
+                }
+            }
+        }
     }
 }
