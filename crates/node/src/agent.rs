@@ -58,6 +58,8 @@ pub enum AgentError {
 
 /// The name of the file that is there while the agent has reached everything once.
 pub const READY: &str = "ready";
+/// The name of the file, in the state directory, with the connections tracked when the agent ended.
+const CONNECTIONS: &str = "connections";
 /// The name of the file with the agent's process id.
 pub const PID: &str = "agent.pid";
 
@@ -88,6 +90,13 @@ pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Resul
     let control = tokio::spawn(Server::bind(&socket, Arc::clone(&bridge))?.run());
     let pid = Mark { path: config.run_dir.join(PID) };
     fs::write(&pid.path, format!("{}\n", std::process::id())).map_err(in_run_dir(pid.path.clone()))?;
+    let connections = store.path(CONNECTIONS);
+    match bridge.restore_connections(&connections) {
+        Ok(None) => {}
+        Ok(Some(restored)) => tracing::info!(restored, "tracked connections put back"),
+        // The network is worth more than its old connections.
+        Err(error) => tracing::error!("tracked connections are lost: {error}"),
+    }
     let mut reconciler = Reconciler::new(config.node.clone(), Arc::clone(&bridge), store)?;
     let source = FileSource::new(&config.cluster);
     let node = config.node.node.as_str();
@@ -98,6 +107,14 @@ pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Resul
     tokio::select! {
         () = cancel => tracing::info!(node, "ending; devices, routes and guards stay"),
         () = reconciler.run(source, announce) => {}
+    }
+    // Ports go first, so that no connection changes behind the saving.
+    for port in bridge.ports()? {
+        bridge.del_port(port.number)?;
+    }
+    match bridge.save_connections(&connections) {
+        Ok(saved) => tracing::info!(saved, "tracked connections saved"),
+        Err(error) => tracing::error!("tracked connections are lost: {error}"),
     }
     control.abort();
     // It ends with the abort; only then is its socket gone.

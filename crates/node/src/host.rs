@@ -215,6 +215,10 @@ impl Desired {
 pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, DeviceTaken> {
     let mut steps = Vec::new();
     let gateway_there = gateway_steps(desired, actual, &mut steps)?;
+    if steps.iter().any(|step| matches!(step, Step::DeleteLink(_))) {
+        // A veth takes its other end along, whichever that is: look again before the rest.
+        return Ok(steps);
+    }
     let present: BTreeSet<&String> =
         desired.bridge_sides.iter().filter(|name| actual.links.contains_key(*name)).collect();
     let guarded = |name: &String| actual.firewall.guards.contains(name);

@@ -77,7 +77,12 @@ impl FileSource {
                     | AddWatchFlags::IN_ONLYDIR;
                 let directory = self.path.parent().filter(|p| !p.as_os_str().is_empty());
                 inotify.add_watch(directory.unwrap_or(Path::new(".")), finished)?;
-                AsyncFd::new(Watch(inotify))?
+                #[allow(
+                    deprecated,
+                    reason = "`register` is unsafe; Watch owns its descriptor for its whole life"
+                )]
+                let watch = AsyncFd::new(Watch(inotify))?;
+                watch
             }
         };
         Ok(self.watch.insert(watch))

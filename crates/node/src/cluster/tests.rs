@@ -27,3 +27,59 @@ fn reads_a_list_without_annotations_and_named_target_ports() {
         cluster.endpoints(service, &service.ports[0]).map(|(_, address)| address.to_string()).collect();
     assert_eq!(endpoints, ["172.20.0.71:8080", "172.20.5.20:8080"]);
 }
+
+/// What `text` is refused for, one line a problem.
+fn problems(text: &str) -> String {
+    Cluster::parse("cluster.yaml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn says_everything_that_is_wrong_each_with_its_line() {
+    insta::assert_snapshot!(problems(include_str!("../../tests/data/wrong.yaml")));
+}
+
+#[test]
+fn says_where_yaml_is_broken() {
+    insta::assert_snapshot!(problems("apiVersion: v1\nkind: Node\nmetadata:\n  name: [a\nspec: {}\n"));
+    insta::assert_snapshot!(problems(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: a}\nspec: {podCIDR: [1]}\n"
+    ));
+}
+
+#[test]
+fn the_order_of_objects_means_nothing() {
+    let mut documents: Vec<&str> = ARTICLE.split("\n---\n").collect();
+    let cluster = Cluster::parse("article.yaml", ARTICLE).unwrap();
+    for _ in 0..documents.len() {
+        documents.rotate_left(1);
+        assert_eq!(Cluster::parse("rotated", &documents.join("\n---\n")).unwrap(), cluster);
+    }
+    documents.reverse();
+    assert_eq!(Cluster::parse("reversed", &documents.join("\n---\n")).unwrap(), cluster);
+}
+
+#[test]
+fn a_network_policy_is_taken_note_of_and_nothing_else() {
+    let policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny}\nspec: {podSelector: {}}\n";
+    let cluster = Cluster::parse("policy", policy).unwrap();
+    assert_eq!(
+        cluster.unenforced_policies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["default/deny"]
+    );
+}
+
+#[test]
+fn pods_of_the_host_network_finished_ones_and_those_without_address_are_left_out() {
+    let small =
+        SMALL.replace("status: {podIP: 172.20.0.70}", "status: {podIP: 172.20.0.70, phase: Succeeded}");
+    let small = small.replace("status: {podIP: 172.20.5.20}", "status: {}");
+    let cluster = Cluster::parse("small", &small).unwrap();
+    assert_eq!(cluster.pods.len(), 1);
+}
+
+#[test]
+fn an_empty_text_is_an_empty_cluster() {
+    for text in ["", "\n---\n# nothing\n", "---\n...\n"] {
+        assert_eq!(Cluster::parse("empty", text).unwrap(), Cluster::default());
+    }
+}

@@ -42,7 +42,7 @@ fn take(host: &mut Actual, step: &Step, desired: &Desired) {
         }
         Step::Firewall(change) => {
             host.firewall.guards.extend(change.guard.iter().cloned());
-            change.unguard.iter().for_each(|name| drop(host.firewall.guards.remove(name)));
+            host.firewall.guards.retain(|name| !change.unguard.contains(name));
             // What nft would list after the commands.
             let commands = change.commands();
             for command in commands["nftables"].as_array().unwrap() {
