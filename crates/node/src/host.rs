@@ -255,10 +255,11 @@ fn gateway_steps(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) -> R
     let name = &desired.gateway;
     let peer = gateway_peer_name(name);
     let (here, there) = (actual.links.get(name), actual.links.get(&peer));
-    if let (Some(here), Some(there)) = (here, there) {
-        if here.veth_peer == Some(there.index) && there.veth_peer == Some(here.index) {
-            return Ok(true);
-        }
+    if let (Some(here), Some(there)) = (here, there)
+        && here.veth_peer == Some(there.index)
+        && there.veth_peer == Some(here.index)
+    {
+        return Ok(true);
     }
     // One end alone, or two that don't belong together.
     for (name, link) in [(name, here), (&peer, there)] {

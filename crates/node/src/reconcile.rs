@@ -396,10 +396,8 @@ impl Events {
         tokio::spawn(connection);
         tokio::spawn(async move {
             while let Some((message, _)) = messages.next().await {
-                if let Some(event) = judge(&message.payload) {
-                    if sender.send(event).is_err() {
-                        return;
-                    }
+                if judge(&message.payload).is_some_and(|event| sender.send(event).is_err()) {
+                    return;
                 }
             }
         });
