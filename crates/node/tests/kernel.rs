@@ -2,6 +2,8 @@
 //!
 //! Needs root; says `skipped` where it lacks privileges.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
 use footbridge_node::agent::{self, AgentConfig};
 use footbridge_node::config::NodeConfig;
 use nix::sched::{CloneFlags, unshare};
