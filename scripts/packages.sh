@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Debian packages that Footbridge's scripts use, and `need`, which installs those that are missing.
+# What Footbridge's scripts need of a Debian machine, and functions that bring what is missing, and say so.
 # Sourced by ./lab, ./test and .ci/run.
 
 # What the agent and the lab run: nft programs the host's firewall; ip, tcpdump and curl are the
@@ -31,4 +31,11 @@ need() {
         >/dev/null || status=$?
     [ -z "$made" ] || rm -f $policy
     return $status
+}
+
+# need_hosts_file: the lab mounts its pods' names over /etc/hosts, which a minimal Debian lacks.
+need_hosts_file() {
+    [ ! -e /etc/hosts ] || return 0
+    echo "Making /etc/hosts, which this machine lacks"
+    printf '127.0.0.1\tlocalhost\n' >/etc/hosts
 }

@@ -59,6 +59,11 @@ pub(crate) enum LabError {
         /// Its package.
         package: &'static str,
     },
+    /// A pod's names have no file to stand over.
+    #[error(
+        "this machine has no /etc/hosts, over which a pod's names are mounted; make it: touch /etc/hosts"
+    )]
+    NoHostsFile,
     /// A program failed.
     #[error("{command} failed ({status}): {stderr}")]
     Command {

@@ -49,7 +49,10 @@ fn prepare(places: &Places, record: &Record, name: &str, command: &[OsString]) -
     mount(Some(namespace), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)
         .map_err(failed("mount /sys"))?;
     let hosts = places.hosts(name);
-    if hosts.exists() && Path::new("/etc/hosts").exists() {
+    if hosts.exists() {
+        if !Path::new("/etc/hosts").exists() {
+            return Err(LabError::NoHostsFile);
+        }
         mount(Some(&hosts), "/etc/hosts", None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .map_err(failed("mount /etc/hosts"))?;
     }
