@@ -103,6 +103,14 @@ impl Device {
         send(attached.socket.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT).map(drop)
     }
 
+    /// Receive from another socket, for a test of what receiving may say.
+    #[cfg(test)]
+    pub(super) fn replace_socket(&mut self, socket: OwnedFd) {
+        if let Some(attached) = &mut self.attached {
+            attached.socket = socket;
+        }
+    }
+
     /// Frames that overflowed in the kernel since the last call.
     pub(super) fn take_overflows(&self) -> u64 {
         self.socket().and_then(|socket| sys::take_packet_drops(socket).ok()).unwrap_or(0)

@@ -25,6 +25,8 @@ const RETRY: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(30);
 /// Longer than any frame: 64 KiB, an Ethernet header, and tags.
 const LONGEST: usize = 68 << 10;
+/// Errors in a row after which a socket waits for epoll again: one that stays must not keep a core busy.
+const ERRORS: u32 = 4;
 /// The token of the waker; ports have their numbers.
 const WAKE: Token = Token(0);
 
@@ -54,6 +56,8 @@ struct Port {
     /// Frames may be waiting: epoll tells once only (it is edge-triggered), so it is kept here until
     /// the socket says that none are.
     ready: bool,
+    /// Errors in a row that receiving gave.
+    errors: u32,
     rx: Traffic,
     tx: Traffic,
     drops: DropCounts,
@@ -138,20 +142,31 @@ impl Worker {
     fn serve(&mut self, number: PortNo) {
         for _ in 0..BATCH {
             let Some(port) = self.ports.get_mut(&number) else { return };
-            match port.receive(&mut self.buffer) {
+            let received = port.receive(&mut self.buffer);
+            if !matches!(received, Err(Missing::Error)) {
+                port.errors = 0;
+            }
+            match received {
                 Ok((frame, tunnel)) => {
                     port.rx.count(frame.len());
                     self.process(Packet { in_port: number, frame, tunnel });
                 }
                 Err(Missing::Dropped(reason)) => port.drops.count(reason),
-                Err(Missing::Error) => port.rx.errors += 1,
+                Err(Missing::Error) => {
+                    port.rx.errors += 1;
+                    port.errors = port.errors.saturating_add(1);
+                    port.ready = port.errors < ERRORS;
+                    return;
+                }
                 Err(Missing::Nothing) => {
                     port.ready = false;
                     return;
                 }
                 Err(Missing::Lost) => {
-                    port.ready = false;
-                    self.refresh(number);
+                    port.refresh(&self.poll, number);
+                    // The kernel tells once that the device went down. It may be up again, with frames
+                    // behind the error, of which epoll says nothing more.
+                    port.ready = port.has_socket();
                     return;
                 }
             }
@@ -213,6 +228,7 @@ impl Worker {
             name: spec.name.clone(),
             end,
             ready: false,
+            errors: 0,
             rx: Traffic::default(),
             tx: Traffic::default(),
             drops: DropCounts::default(),
@@ -281,6 +297,13 @@ impl Port {
         match &self.end {
             End::Device(device) => device.link(),
             End::Tunnel(_) => Link::Up,
+        }
+    }
+
+    fn has_socket(&self) -> bool {
+        match &self.end {
+            End::Device(device) => device.socket().is_some(),
+            End::Tunnel(_) => true,
         }
     }
 
@@ -374,3 +397,6 @@ fn watch(poll: &Poll, socket: &OwnedFd, number: PortNo) {
         tracing::error!(port = number.0, %error, "can't watch the port's socket");
     }
 }
+
+#[cfg(test)]
+mod tests;
