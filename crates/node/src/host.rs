@@ -14,6 +14,7 @@
 //!   `<gateway>-p`, is the bridge's.
 //! * A bridge-side device has no address and no IPv6, and the host's stack takes nothing that
 //!   arrives on it ([`firewall`]); it goes up only when that is in place.
+//! * A device that can't be a pod's ([`refused`]) is left as it is, whatever an annotation says.
 //! * A peer's subnet is routed via the peer's gateway, `onlink` on our gateway. No neighbour entry is
 //!   ever written: the kernel asks and the bridge answers.
 
@@ -52,6 +53,8 @@ pub struct Desired {
     pub mtu: u32,
     /// Devices on the bridge's side: the gateway's peer and the pods' host interfaces.
     pub bridge_sides: BTreeSet<String>,
+    /// This node's address on the underlay, where it is known.
+    pub node_address: Option<Ipv4Addr>,
     /// Peers' subnets.
     pub peers: BTreeSet<Subnet>,
     /// The tunnels' UDP port.
@@ -65,6 +68,8 @@ pub struct Actual {
     pub links: BTreeMap<String, Link>,
     /// IPv4 addresses by device.
     pub addresses: BTreeMap<String, BTreeSet<(Ipv4Addr, u8)>>,
+    /// Devices with an IPv6 address of global scope.
+    pub global_ipv6: BTreeSet<String>,
     /// Routes of the main table that lead over the gateway.
     pub routes: BTreeSet<Route>,
     /// The gateway's neighbours that have a MAC address.
@@ -166,6 +171,20 @@ pub enum Step {
 #[error("device {0} is there and is no veth pair of ours: remove or rename it, or choose another --gateway")]
 pub struct DeviceTaken(pub String);
 
+/// Why a device that a pod's annotation names, or that has a derived name, is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Of another kind.
+    #[error("it is no veth device")]
+    NotVeth,
+    /// The node's traffic goes through it.
+    #[error("it has this node's address {0}")]
+    Uplink(Ipv4Addr),
+    /// Somebody uses it: a pod's host interface is made without addresses.
+    #[error("it has an address, so something else uses it")]
+    InUse,
+}
+
 impl Desired {
     /// What the state asks for, over an uplink of `uplink_mtu` (where it was found).
     pub fn of(state: &NodeState, uplink_mtu: Option<u32>) -> Desired {
@@ -177,6 +196,7 @@ impl Desired {
             subnet: state.subnet,
             mtu: uplink_mtu.unwrap_or(DEFAULT_UPLINK_MTU).saturating_sub(TunnelType::OVERHEAD),
             bridge_sides,
+            node_address: state.address,
             peers: state.peers.iter().map(|peer| peer.subnet).collect(),
             tunnel_port: state.config.tunnel_type.udp_port(),
         }
@@ -194,8 +214,7 @@ impl Desired {
             (gateway("arp_announce"), "1"),
             (gateway("rp_filter"), "2"),
         ];
-        let no_ipv6 = |device: &String| (format!("net/ipv6/conf/{device}/disable_ipv6"), "1");
-        settings.extend(self.bridge_sides.iter().map(no_ipv6));
+        settings.extend(self.bridge_sides.iter().map(|device| (disable_ipv6(device), "1")));
         settings
     }
 
@@ -206,6 +225,27 @@ impl Desired {
         let own = Route { subnet: self.subnet, via: None, onlink: false, metric: 0 };
         self.peers.iter().map(peer).chain([own]).collect()
     }
+}
+
+/// The pods' devices that are the host's own: nothing is done to them, and they become no ports.
+///
+/// A device that has our guard is ours, and an address that turns up on it is taken off.
+pub fn refused(desired: &Desired, actual: &Actual) -> BTreeMap<String, Refusal> {
+    let peer = gateway_peer_name(&desired.gateway);
+    let pods = desired.bridge_sides.iter().filter(|name| **name != peer);
+    let why = |name: &String| {
+        let link = actual.links.get(name)?;
+        let addresses = || actual.addresses.get(name).into_iter().flatten().map(|(address, _)| *address);
+        let uplink = addresses().find(|address| Some(*address) == desired.node_address);
+        // A link-local address comes by itself (RFC 3927, RFC 4862).
+        let used = addresses().any(|a| !a.is_link_local()) || actual.global_ipv6.contains(name);
+        match (link.veth_peer, uplink) {
+            (None, _) => Some(Refusal::NotVeth),
+            (_, Some(address)) => Some(Refusal::Uplink(address)),
+            _ => (used && !actual.firewall.guards.contains(name)).then_some(Refusal::InUse),
+        }
+    };
+    pods.filter_map(|name| Some((name.clone(), why(name)?))).collect()
 }
 
 /// What has to be done, in this order, to come nearer to `desired`; nothing when it is reached.
@@ -219,14 +259,19 @@ pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, DeviceTaken
         // A veth takes its other end along, whichever that is: look again before the rest.
         return Ok(steps);
     }
-    let present: BTreeSet<&String> =
-        desired.bridge_sides.iter().filter(|name| actual.links.contains_key(*name)).collect();
+    let refused = refused(desired, actual);
+    let present: BTreeSet<&String> = desired
+        .bridge_sides
+        .iter()
+        .filter(|name| actual.links.contains_key(*name) && !refused.contains_key(*name))
+        .collect();
     let guarded = |name: &String| actual.firewall.guards.contains(name);
     if let Some(change) = firewall::diff(desired, &present, &actual.links, &actual.firewall) {
         steps.push(Step::Firewall(change));
     }
+    let untouched: BTreeSet<String> = refused.keys().map(|name| disable_ipv6(name)).collect();
     for (key, value) in desired.sysctls() {
-        if actual.sysctls.get(&key).is_some_and(|is| is != value) {
+        if !untouched.contains(&key) && actual.sysctls.get(&key).is_some_and(|is| is != value) {
             steps.push(Step::SetSysctl { key, value });
         }
     }
@@ -248,6 +293,10 @@ pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, DeviceTaken
         network_steps(desired, actual, &mut steps);
     }
     Ok(steps)
+}
+
+fn disable_ipv6(device: &str) -> String {
+    format!("net/ipv6/conf/{device}/disable_ipv6")
 }
 
 /// Make the pair, or make it anew; whether it is there already.

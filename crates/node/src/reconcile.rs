@@ -16,7 +16,7 @@ mod flows;
 use crate::cluster::Cluster;
 use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT, TunnelType};
 use crate::host::kernel::{HostError, Kernel};
-use crate::host::{self, Actual, Desired};
+use crate::host::{self, Actual, Desired, Refusal};
 use crate::identity::{PortAssignments, PortsExhausted};
 use crate::source::ClusterSource;
 use crate::state::{NodeState, StateError};
@@ -97,6 +97,7 @@ struct Said {
     waiting: BTreeSet<String>,
     unenforced: usize,
     absent: BTreeSet<String>,
+    refused: BTreeSet<String>,
 }
 
 impl Reconciler {
@@ -240,7 +241,13 @@ impl Reconciler {
 
     /// Ports as wanted: those of devices that aren't there yet wait for them.
     fn attach_ports(&mut self, state: &NodeState, actual: &Actual) -> Result<(), PassError> {
-        let wanted: BTreeMap<_, _> = ports(state, actual).into_iter().map(|p| (p.number, p)).collect();
+        let refused = host::refused(&Desired::of(state, None), actual);
+        self.say_refused(state, &refused);
+        let wanted: BTreeMap<_, _> = ports(state, actual)
+            .into_iter()
+            .filter(|port| !refused.contains_key(&port.name))
+            .map(|port| (port.number, port))
+            .collect();
         let failed = |name: &str| {
             let name = name.to_owned();
             move |source| PassError::Port { name, source }
@@ -289,6 +296,22 @@ impl Reconciler {
             tracing::info!(device, "port's device is there");
         }
         self.said.absent = absent;
+    }
+
+    fn say_refused(&mut self, state: &NodeState, refused: &BTreeMap<String, Refusal>) {
+        let line = |(device, why): (&String, &Refusal)| {
+            let pod = state.pods.iter().find(|pod| pod.interface == *device)?;
+            Some(format!(
+                "pod {}: device {device} is left alone, the pod has no network: {why}; \
+                 name the pod's own host interface in footbridge.io/interface",
+                pod.name
+            ))
+        };
+        let refused: BTreeSet<String> = refused.iter().filter_map(line).collect();
+        for line in refused.difference(&self.said.refused) {
+            tracing::error!("{line}");
+        }
+        self.said.refused = refused;
     }
 
     fn say_waiting(&mut self, state: &NodeState) {

@@ -152,3 +152,27 @@ fn a_forward_policy_of_drop_lets_the_gateway_pass() {
         });
     });
 }
+
+#[test]
+fn a_host_device_that_a_pods_annotation_names_keeps_its_address_and_the_others_go_on() {
+    let name = "a_host_device_that_a_pods_annotation_names_keeps_its_address_and_the_others_go_on";
+    in_namespace(name, || {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(ARTICLE.contains("footbridge.io/interface: backend1-bab86f"));
+        let cluster = ARTICLE.replace("interface: backend1-bab86f", "interface: eth9");
+        fs::write(directory.path().join("cluster.yaml"), cluster).unwrap();
+        run(
+            "ip link add eth9 type veth peer name far && ip addr add 192.0.2.9/24 dev eth9 && ip link set eth9 up",
+        );
+        let ready = directory.path().join("run/ready");
+        with_agent(directory.path(), || async {
+            wait_until("ready", || ready.exists()).await;
+            assert!(run("ip addr show eth9").contains("192.0.2.9/24"));
+            assert_eq!(run("cat /proc/sys/net/ipv6/conf/eth9/disable_ipv6").trim(), "0");
+            let rules = run("nft -j list ruleset");
+            assert!(!rules.contains("guard-eth9") && rules.contains("guard-frontend-a3ba2f"), "{rules}");
+            assert!(run("ip link show frontend-a3ba2f").contains("UP"));
+            assert!(!run("ip -d link show eth9").contains("promiscuity 1"), "eth9 is a port");
+        });
+    });
+}

@@ -10,7 +10,7 @@ use crate::subnet::Subnet;
 use footbridge_openflow::MacAddr;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -104,14 +104,19 @@ impl Kernel {
         let found = self.handle.address().get().execute();
         let found: Vec<AddressMessage> = found.try_collect().await.map_err(netlink("list the addresses"))?;
         let mut addresses: BTreeMap<String, BTreeSet<(Ipv4Addr, u8)>> = BTreeMap::new();
+        let mut global_ipv6 = BTreeSet::new();
         for message in &found {
+            let global = message.header.scope == AddressScope::Universe;
+            if message.header.family == AddressFamily::Inet6 && global {
+                global_ipv6.extend(names.get(&message.header.index).map(|name| (*name).clone()));
+            }
             if let (Some(name), Some(address)) = (names.get(&message.header.index), ipv4_address(message)) {
                 addresses.entry((*name).clone()).or_default().insert((address, message.header.prefix_len));
             }
         }
         let present: BTreeSet<u32> = names.keys().copied().collect();
         let plain = self.plain.intersection(&present).copied().collect();
-        Ok(Actual { links, addresses, plain, ..Actual::default() })
+        Ok(Actual { links, addresses, global_ipv6, plain, ..Actual::default() })
     }
 
     /// Fill in what else `desired` is compared with.

@@ -187,6 +187,59 @@ fn refuses_a_gateway_name_that_another_device_has() {
     assert!(error.contains("antrea-gw0 is there and is no veth pair"));
 }
 
+/// The host settles; device `name` stays as it was.
+fn is_left_alone(name: &str, mut host: Actual, why: Refusal) {
+    let desired = worker1();
+    assert_eq!(refused(&desired, &host), BTreeMap::from([(name.to_owned(), why)]));
+    host.sysctls.insert(disable_ipv6(name), "0".to_owned());
+    let before = host.clone();
+    settle(&mut host, &desired);
+    assert_eq!(
+        (host.links.get(name), host.addresses.get(name)),
+        (before.links.get(name), before.addresses.get(name))
+    );
+    assert!(!host.firewall.guards.contains(name));
+    assert_eq!(host.sysctls[&disable_ipv6(name)], "0");
+    assert!(host.links["frontend-a3ba2f"].up && host.links["antrea-gw0"].up, "the others go on");
+}
+
+#[test]
+fn a_host_device_that_a_pods_annotation_names_is_left_alone() {
+    let name = "backend1-bab86f";
+    let with = |link: Link, address: Option<[u8; 4]>| {
+        let mut host = bare_host();
+        host.links.insert(name.to_owned(), link);
+        let address = address.map(|address| (Ipv4Addr::from(address), 24));
+        host.addresses.insert(name.to_owned(), address.into_iter().collect());
+        host
+    };
+    let no_veth = Link { veth_peer: None, ..pod_device(30) };
+    is_left_alone(name, with(no_veth.clone(), None), Refusal::NotVeth);
+    is_left_alone(name, with(no_veth, Some([192, 0, 2, 9])), Refusal::NotVeth);
+    let node = Refusal::Uplink(Ipv4Addr::new(10, 79, 1, 201));
+    is_left_alone(name, with(pod_device(30), Some([10, 79, 1, 201])), node);
+    is_left_alone(name, with(pod_device(30), Some([192, 0, 2, 9])), Refusal::InUse);
+    let mut ipv6 = with(pod_device(30), None);
+    ipv6.global_ipv6.insert(name.to_owned());
+    is_left_alone(name, ipv6, Refusal::InUse);
+}
+
+#[test]
+fn a_pods_fresh_device_may_have_a_link_local_address_and_a_guarded_one_loses_any() {
+    let (mut host, desired) = (bare_host(), worker1());
+    let give = |host: &mut Actual, address: [u8; 4]| {
+        let addresses = BTreeSet::from([(Ipv4Addr::from(address), 16)]);
+        host.addresses.insert("frontend-a3ba2f".to_owned(), addresses);
+    };
+    give(&mut host, [169, 254, 3, 4]);
+    settle(&mut host, &desired);
+    assert!(host.links["frontend-a3ba2f"].up && host.addresses["frontend-a3ba2f"].is_empty());
+    give(&mut host, [192, 0, 2, 9]);
+    assert_eq!(refused(&desired, &host), BTreeMap::new());
+    settle(&mut host, &desired);
+    assert!(host.addresses["frontend-a3ba2f"].is_empty());
+}
+
 #[test]
 fn a_forward_chain_with_policy_drop_gets_both_accepts_once() {
     let (mut host, desired) = (bare_host(), worker1());
