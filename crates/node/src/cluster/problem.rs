@@ -55,6 +55,8 @@ pub enum ProblemKind {
     WrongKind { api_version: String, kind: String },
     #[error("metadata.name is missing")]
     NoName,
+    #[error("{what} '{}' is not as RFC 1123 says: {allowed}", name.escape_debug())]
+    BadName { what: &'static str, name: String, allowed: &'static str },
     #[error("defined twice; the first is in line {first_line}")]
     DefinedTwice { first_line: u64 },
     #[error("pod subnet: {0}")]

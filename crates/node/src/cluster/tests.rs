@@ -83,3 +83,18 @@ fn an_empty_text_is_an_empty_cluster() {
         assert_eq!(Cluster::parse("empty", text).unwrap(), Cluster::default());
     }
 }
+
+#[test]
+fn refuses_names_that_are_no_dns_names() {
+    let long = "a".repeat(254);
+    for name in ["..", "a/b", "a\\nb", "", "-a", "A", "a_b", "a..b", &long] {
+        for kind in ["Node", "Pod", "Service"] {
+            let text = format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: \"{name}\"}}\n");
+            let said = problems(&text);
+            assert!(said.starts_with("cluster.yaml:1:1: ") && said.lines().count() == 1, "{said}");
+        }
+        let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: \"{name}\"}}\n");
+        assert!(problems(&text).contains("metadata.namespace"), "{name}");
+    }
+    assert!(problems("{apiVersion: v1, kind: Service, metadata: {name: a.b}}").contains("1 to 63"));
+}

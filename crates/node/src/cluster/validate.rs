@@ -62,6 +62,29 @@ pub(super) fn cluster(objects: Vec<Object>, problems: &mut Vec<Problem>) -> Clus
 
 const DEFAULT_NAMESPACE: &str = "default";
 
+/// What Kubernetes lets an object be called.
+struct NameForm {
+    fits: fn(&str) -> bool,
+    allowed: &'static str,
+}
+
+/// RFC 1123 §2.1, as Kubernetes reads it.
+const LABEL: NameForm = NameForm {
+    fits: |name| name.len() <= 63 && is_label(name),
+    allowed: "1 to 63 of a-z, 0-9 and '-', with '-' at neither end",
+};
+
+/// Labels with dots between.
+const SUBDOMAIN: NameForm = NameForm {
+    fits: |name| name.len() <= 253 && name.split('.').all(is_label),
+    allowed: "up to 253 of a-z, 0-9, '-' and '.', with '-' and '.' at neither end and next to no '.'",
+};
+
+fn is_label(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
+}
+
 /// Where an object stands and what it is called, to blame it.
 struct At<'a> {
     line: u64,
@@ -74,6 +97,15 @@ impl At<'_> {
     fn blame(&mut self, kind: ProblemKind) {
         let object = self.object.clone();
         self.problems.push(Problem { line: self.line, column: self.column, object, kind });
+    }
+
+    /// Whether a name, which becomes part of paths and of hosts files, has its form.
+    fn name(&mut self, what: &'static str, name: &str, form: &NameForm) -> bool {
+        let good = (form.fits)(name);
+        if !good {
+            self.blame(ProblemKind::BadName { what, name: name.to_owned(), allowed: form.allowed });
+        }
+        good
     }
 
     fn annotation(&mut self, annotation: &'static str, why: impl ToString) {
@@ -104,7 +136,8 @@ fn parse_node(node: &v1::Node, at: &mut At<'_>) -> Option<Node> {
         at.blame(ProblemKind::NoName);
         return None;
     };
-    at.object = Some(format!("Node {name}"));
+    at.object = Some(format!("Node {}", name.escape_debug()));
+    at.name("metadata.name", &name, &SUBDOMAIN).then_some(())?;
     let spec = node.spec.as_ref();
     let cidrs = spec.and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
     let cidrs = cidrs.iter().chain(spec.and_then(|s| s.pod_cidr.as_ref()));
@@ -237,8 +270,10 @@ fn object_name(kind: &str, metadata: &ObjectMeta, at: &mut At<'_>) -> Option<Obj
     };
     let namespace = metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     let name = ObjectName { namespace, name };
-    at.object = Some(format!("{kind} {name}"));
-    Some(name)
+    at.object = Some(format!("{kind} {name}").escape_debug().to_string());
+    let form = if kind == "Service" { &LABEL } else { &SUBDOMAIN };
+    let good = at.name("metadata.name", &name.name, form);
+    (at.name("metadata.namespace", &name.namespace, &LABEL) && good).then_some(name)
 }
 
 /// The objects so far, and who has which name and address.
