@@ -57,6 +57,10 @@ fn the_last_line_is_the_verdict() {
     assert_eq!(last(&[arp]).as_deref(), Some("output: antrea-gw0"));
     let spoofed = "in_port=frontend-a3ba2f,ip,dl_src=be:2c:bf:e4:ec:c5,nw_src=10.222.1.47";
     assert_eq!(last(&[spoofed]).as_deref(), Some("drop: flow_drop (table 10)"));
+    // Without dl_src and dl_dst both are 0, and NORMAL must not find what it learned this moment.
+    let question = "in_port=frontend-a3ba2f,arp,arp_op=1,arp_spa=10.222.1.48,arp_sha=be:2c:bf:e4:ec:c5,arp_tpa=10.222.1.47";
+    let flooded = "output: antrea-gw0 coredns--3e3abf antrea-o-830766 backend1-bab86f";
+    assert_eq!(last(&[question]).as_deref(), Some(flooded));
 }
 
 #[test]

@@ -145,6 +145,8 @@ pub struct Request {
     pub mark: (u32, u32),
     /// Bits written to ct_label: value and mask.
     pub label: (u128, u128),
+    /// Whether the packet goes on with what is found: `ct(table=)`.
+    pub continues: bool,
 }
 
 /// What the packet is to the tracker.

@@ -92,6 +92,12 @@ impl Pipeline {
         for field in Field::all().filter(|field| packet::is_packet_field(*field)) {
             start.set(field, frame.key().get(field));
         }
+        if packet::announces_extension(key) {
+            // The frame has no such header to read on from, and so lacks what the key does say.
+            for field in [Field::NwTtl, Field::NwTos, Field::NwProto, Field::Ipv6Label, Field::IpFrag] {
+                start.set(field, key.get(field));
+            }
+        }
         self.run(frame, start, Surroundings { fdb, ports, tracker, now, observer })
     }
 
@@ -306,7 +312,7 @@ impl<'p> Run<'p, '_> {
 
     fn conclude(mut self) -> Verdict {
         // Word of an expired TTL is about a packet that went nowhere.
-        let told = self.verdict.packet_ins.iter().any(|told| told.reason != actions::REASON_INVALID_TTL);
+        let told = self.verdict.packet_ins.iter().any(|told| !told.is_of_expired_ttl());
         if self.verdict.outputs.is_empty() && !told {
             let no_flow = Drop { reason: DropReason::NoFlow, table: self.table };
             let (drop, lost) = self.ended.unwrap_or((no_flow, false));

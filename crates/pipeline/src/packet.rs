@@ -17,6 +17,7 @@ mod tests;
 
 pub use compose::compose;
 pub use frame::Frame;
+pub(crate) use parse::announces_extension;
 pub(crate) use parse::{Fragment, Network, Transport};
 
 use footbridge_openflow::{Field, Key, PortNo};

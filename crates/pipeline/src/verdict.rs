@@ -56,6 +56,16 @@ pub struct PacketIn {
     pub userdata: Vec<u8>,
 }
 
+impl PacketIn {
+    /// OFPR_INVALID_TTL
+    pub const INVALID_TTL: u8 = 2;
+
+    /// Whether this only tells that a TTL expired: the packet itself went nowhere.
+    pub fn is_of_expired_ttl(&self) -> bool {
+        self.reason == PacketIn::INVALID_TTL
+    }
+}
+
 /// Why a packet went nowhere, and where it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Drop {

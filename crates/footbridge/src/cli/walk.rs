@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// The ports: lines `NUMBER NAME`, or what `ovs-ofctl show` or `dump-ports-desc` prints
     #[arg(long, value_name = "FILE")]
     ports: Option<PathBuf>,
-    /// What ct() finds, once for each in order: `new,trk`, `est,rpl,mark=0x20`. Without it, and
+    /// What ct(table=) finds, once for each in order: `new,trk`, `est,rpl,mark=0x20`. Without it, and
     /// after the last: `new,trk`
     #[arg(long = "ct-next", value_name = "STATES")]
     ct_next: Vec<CtAnswer>,

@@ -194,8 +194,9 @@ impl Bridge {
     /// Take a packet through; `answers` are what ct() finds, one after the other.
     pub(crate) fn walk(&self, key: &Key, answers: &[CtAnswer]) -> Walk {
         let mut recorder = Recorder { bridge: self, depth: 0, steps: Vec::new() };
-        let mut script = Script(answers.iter().copied().collect());
-        let mut fdb = Fdb::default();
+        let mut script = Script { answers: answers.iter().copied().collect(), last: CtAnswer::default() };
+        // As of ofproto/trace, a walk has no effects: NORMAL does not learn the packet's own source.
+        let mut fdb = Fdb::with_limit(0);
         let verdict = self.pipeline.process_key(
             &mut fdb,
             &self.ports,
@@ -205,7 +206,8 @@ impl Bridge {
             &mut recorder,
         );
         let mut outputs: Vec<String> = verdict.outputs.iter().map(|output| self.port(output.port)).collect();
-        outputs.extend(verdict.packet_ins.iter().map(|_| "CONTROLLER".to_owned()));
+        let sent = verdict.packet_ins.iter().filter(|packet_in| !packet_in.is_of_expired_ttl());
+        outputs.extend(sent.map(|_| "CONTROLLER".to_owned()));
         Walk { steps: recorder.steps, outputs, drop: verdict.drop.map(Dropped::from) }
     }
 
@@ -220,12 +222,25 @@ impl From<Drop> for Dropped {
     }
 }
 
-/// Answers ct() from a list.
-struct Script(VecDeque<CtAnswer>);
+impl Default for CtAnswer {
+    fn default() -> CtAnswer {
+        CtAnswer { state: state::TRK | state::NEW, mark: 0 }
+    }
+}
+
+/// Answers ct() from a list: each `ct(table=)` takes the next; a ct() without table, which shows the
+/// packet nothing, is of the connection answered last.
+struct Script {
+    answers: VecDeque<CtAnswer>,
+    last: CtAnswer,
+}
 
 impl Tracker for Script {
     fn track(&mut self, _frame: &Frame, _memo: &mut Option<Memo>, request: &Request, _now: Time) -> Outcome {
-        let answer = self.0.pop_front().unwrap_or(CtAnswer { state: state::TRK | state::NEW, mark: 0 });
+        if request.continues {
+            self.last = self.answers.pop_front().unwrap_or_default();
+        }
+        let answer = self.last;
         Outcome {
             state: answer.state,
             zone: request.zone,

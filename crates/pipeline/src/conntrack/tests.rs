@@ -11,7 +11,8 @@ const ACK: u16 = 0x10;
 const SYN_ACK: u16 = 0x12;
 const FIN_ACK: u16 = 0x11;
 const RST: u16 = 0x04;
-const COMMIT: Request = Request { zone: ZONE, commit: true, force: false, mark: (0, 0), label: (0, 0) };
+const COMMIT: Request =
+    Request { zone: ZONE, commit: true, force: false, mark: (0, 0), label: (0, 0), continues: true };
 const LOOK: Request = Request { commit: false, ..COMMIT };
 
 /// Two ends and the packets between them: `true` goes from the first to the second.

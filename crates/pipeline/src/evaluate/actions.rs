@@ -12,8 +12,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
-/// OFPR_INVALID_TTL
-pub(super) const REASON_INVALID_TTL: u8 = 2;
 /// OFPR_ACTION
 const REASON_ACTION: u8 = 1;
 /// The present bit of vlan_tci.
@@ -173,7 +171,7 @@ impl<'p> Run<'p, '_> {
         for id in controllers {
             self.send_packet_in(&Controller {
                 max_len: u16::MAX,
-                reason: REASON_INVALID_TTL,
+                reason: PacketIn::INVALID_TTL,
                 id: *id,
                 userdata: Vec::new(),
                 pause: false,
@@ -267,11 +265,11 @@ impl<'p> Run<'p, '_> {
             *target = ((target.0 & !mask) | (value & mask), target.1 | mask);
         }
         let mark = (mark.0 as u32, mark.1 as u32);
-        Request { zone, commit: ct.commit, force: ct.force, mark, label }
+        Request { zone, commit: ct.commit, force: ct.force, mark, label, continues: ct.table.is_some() }
     }
 }
 
-/// Whether the packet has a field with this prerequisite.
+/// Whether the packet has the fields with this prerequisite.
 fn has(key: &Key, prereq: Prereq) -> bool {
     let is = |field, value: u128| key.get(field) == value;
     let v4 = || is(Field::EthType, 0x0800);

@@ -223,10 +223,7 @@ impl Reader<'_> {
     fn ipv6_extensions(&mut self, first: u8, start: usize) -> Option<(u8, u128, usize)> {
         let (mut proto, mut at, mut bits) = (first, start, 0);
         loop {
-            if !matches!(
-                proto,
-                IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH | IPPROTO_FRAGMENT
-            ) {
+            if !is_extension(proto) {
                 return Some((proto, bits, at));
             }
             let rest = self.frame.get(at..self.layers.end)?;
@@ -339,6 +336,15 @@ impl Reader<'_> {
         }
         Some(())
     }
+}
+
+/// Whether a key's protocol is that of an IPv6 extension header, which is none of a packet's own.
+pub(crate) fn announces_extension(key: &Key) -> bool {
+    key.get(Field::EthType) == u128::from(ETH_TYPE_IPV6) && is_extension(key.get(Field::NwProto) as u8)
+}
+
+fn is_extension(proto: u8) -> bool {
+    matches!(proto, IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH | IPPROTO_FRAGMENT)
 }
 
 pub(crate) fn is_vlan(eth_type: u16) -> bool {
