@@ -5,6 +5,7 @@ use crate::host::GATEWAY_NAME_MAX;
 use crate::reconcile::{PassError, Reconciler};
 use crate::source::FileSource;
 use crate::store::{Store, StoreError};
+use footbridge_datapath::Datapath;
 use footbridge_datapath::userspace::Userspace;
 use footbridge_switch::Bridge;
 use footbridge_switch::control::{Server, ServerError};
@@ -14,6 +15,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the agent is run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,9 @@ pub enum AgentError {
     /// The datapath or the bridge.
     #[error("can't start the bridge: {0}")]
     Bridge(#[from] footbridge_datapath::Error),
+    /// The datapath, later.
+    #[error("no packet passes any more: {0}")]
+    Stopped(#[source] footbridge_datapath::Error),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServerError),
@@ -71,8 +76,16 @@ pub const PID: &str = "agent.pid";
 /// finds them as they should be.
 ///
 /// # Errors
-/// What kept it from starting; later trouble is logged and retried.
+/// What kept it from starting, or that the datapath has stopped; other trouble is logged and retried.
 pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Result<(), AgentError> {
+    run_on(config, || Ok(Box::new(Userspace::start()?)), cancel).await
+}
+
+async fn run_on(
+    config: AgentConfig,
+    datapath: impl FnOnce() -> Result<Box<dyn Datapath>, footbridge_datapath::Error>,
+    cancel: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
     if config.node.gateway.len() > GATEWAY_NAME_MAX || config.node.gateway.is_empty() {
         return Err(AgentError::GatewayName(config.node.gateway));
     }
@@ -82,12 +95,14 @@ pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Resul
         .mode(0o700)
         .create(&config.run_dir)
         .map_err(in_run_dir(config.run_dir.clone()))?;
+    let store = Store::open(&config.state_dir)?;
+    let bridge = Arc::new(Bridge::new(&config.node.bridge, datapath()?)?);
+    let socket = config.run_dir.join(format!("{}.ctl", config.node.bridge));
+    let server = Server::bind(&socket, Arc::clone(&bridge))?;
+    // The run directory is this agent's from here on: before, the marks may be another's.
     let ready = Mark { path: config.run_dir.join(READY) };
     ready.remove();
-    let store = Store::open(&config.state_dir)?;
-    let bridge = Arc::new(Bridge::new(&config.node.bridge, Box::new(Userspace::start()?))?);
-    let socket = config.run_dir.join(format!("{}.ctl", config.node.bridge));
-    let control = tokio::spawn(Server::bind(&socket, Arc::clone(&bridge))?.run());
+    let control = tokio::spawn(server.run());
     let pid = Mark { path: config.run_dir.join(PID) };
     fs::write(&pid.path, format!("{}\n", std::process::id())).map_err(in_run_dir(pid.path.clone()))?;
     let connections = store.path(CONNECTIONS);
@@ -104,21 +119,43 @@ pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Resul
         Ok(()) => tracing::info!(node, gateway_port = GATEWAY_PORT.0, "ready"),
         Err(error) => tracing::error!(%error, path = %ready.path.display(), "can't say that it is ready"),
     };
-    tokio::select! {
-        () = cancel => tracing::info!(node, "ending; devices, routes and guards stay"),
-        () = reconciler.run(source, announce) => {}
-    }
-    // Ports go first, so that no connection changes behind the saving.
-    for port in bridge.ports()? {
-        bridge.del_port(port.number)?;
-    }
-    match bridge.save_connections(&connections) {
-        Ok(saved) => tracing::info!(saved, "tracked connections saved"),
-        Err(error) => tracing::error!("tracked connections are lost: {error}"),
-    }
+    let ended = tokio::select! {
+        () = cancel => Ok(()),
+        () = reconciler.run(source, announce) => Ok(()),
+        error = stopped(&bridge) => Err(error),
+    };
+    tracing::info!(node, "ending; devices, routes and guards stay");
+    let ended = ended.and_then(|()| close(&bridge, &connections)).map_err(AgentError::Stopped);
+    // The marks go before the socket: with that, the run directory is the next agent's.
+    drop((ready, pid));
     control.abort();
     // It ends with the abort; only then is its socket gone.
     drop(control.await);
+    ended
+}
+
+/// How often the datapath is asked whether it is there.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// Returns when the datapath has stopped: nothing but a new process brings it back.
+async fn stopped(bridge: &Bridge) -> footbridge_datapath::Error {
+    loop {
+        if let Err(error) = bridge.ports() {
+            return error;
+        }
+        tokio::time::sleep(PULSE).await;
+    }
+}
+
+/// Take the ports off, then save the connections, so that none changes behind the saving.
+fn close(bridge: &Bridge, connections: &Path) -> Result<(), footbridge_datapath::Error> {
+    for port in bridge.ports()? {
+        bridge.del_port(port.number)?;
+    }
+    match bridge.save_connections(connections) {
+        Ok(saved) => tracing::info!(saved, "tracked connections saved"),
+        Err(error) => tracing::error!("tracked connections are lost: {error}"),
+    }
     Ok(())
 }
 
@@ -147,3 +184,6 @@ fn remove(path: &Path) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

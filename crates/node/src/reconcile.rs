@@ -13,7 +13,7 @@
 
 mod flows;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ObjectName};
 use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT, TunnelType};
 use crate::host::kernel::{HostError, Kernel};
 use crate::host::{self, Actual, Desired, Refusal};
@@ -82,6 +82,8 @@ pub struct Reconciler {
     bridge: Arc<Bridge>,
     store: Store,
     kernel: Kernel,
+    /// The bridge's devices, with their indices, when the kernel's firewall was last read.
+    bridge_sides: BTreeMap<String, u32>,
     ports: PortAssignments,
     round: Round,
     round_stored: bool,
@@ -95,7 +97,7 @@ struct Said {
     error: Option<String>,
     cluster: Option<String>,
     waiting: BTreeSet<String>,
-    unenforced: usize,
+    unenforced: BTreeSet<ObjectName>,
     absent: BTreeSet<String>,
     refused: BTreeSet<String>,
 }
@@ -114,6 +116,7 @@ impl Reconciler {
             bridge,
             store,
             kernel,
+            bridge_sides: BTreeMap::new(),
             ports,
             round,
             round_stored: false,
@@ -170,13 +173,12 @@ impl Reconciler {
                 if self.said.cluster.take().is_some() {
                     tracing::info!("the cluster file is good again");
                 }
-                let policies = cluster.unenforced_policies.len();
-                if policies != self.said.unenforced {
-                    self.said.unenforced = policies;
-                    let names: Vec<String> =
-                        cluster.unenforced_policies.iter().map(ToString::to_string).collect();
-                    tracing::warn!(policies = names.join(", "), "NetworkPolicy objects are not enforced");
+                let policies = cluster.unenforced_policies.iter().cloned().collect();
+                let new = new_names(&self.said.unenforced, &policies);
+                if !new.is_empty() {
+                    tracing::warn!(policies = new, "NetworkPolicy objects are not enforced");
                 }
+                self.said.unenforced = policies;
                 self.cluster = Some(cluster);
             }
             Err(error) => {
@@ -227,6 +229,12 @@ impl Reconciler {
         for _ in 0..MAX_READ_BACKS {
             let mut actual = self.kernel.read_devices().await?;
             let desired = Desired::of(state, uplink_mtu(state, &actual));
+            // A guard goes with its device: of one that came since, the last reading says nothing.
+            let bridge_sides = bridge_sides(&desired, &actual);
+            if bridge_sides != self.bridge_sides {
+                self.kernel.distrust_firewall();
+                self.bridge_sides = bridge_sides;
+            }
             self.kernel.read_rest(&mut actual, &desired).await?;
             left = host::diff(&desired, &actual).map_err(HostError::from)?;
             if left.is_empty() {
@@ -239,7 +247,8 @@ impl Reconciler {
         Err(PassError::Unstable(format!("{left:?}")))
     }
 
-    /// Ports as wanted: those of devices that aren't there yet wait for them.
+    /// Ports as wanted: those of devices that aren't there yet wait for them. One that can't be had
+    /// keeps no other from its place; the first such error is returned.
     fn attach_ports(&mut self, state: &NodeState, actual: &Actual) -> Result<(), PassError> {
         let refused = host::refused(&Desired::of(state, None), actual);
         self.say_refused(state, &refused);
@@ -253,6 +262,7 @@ impl Reconciler {
             move |source| PassError::Port { name, source }
         };
         let present = self.bridge.ports().map_err(failed("list"))?;
+        let mut outcome = Ok(());
         let mut stale_link = false;
         let mut attached = BTreeSet::new();
         for port in &present {
@@ -260,7 +270,7 @@ impl Reconciler {
                 .get(&port.number)
                 .is_some_and(|w| w.name == port.name && w.attachment == port.attachment);
             if !as_wanted {
-                self.bridge.del_port(port.number).map_err(failed(&port.name))?;
+                outcome = outcome.and(self.bridge.del_port(port.number).map_err(failed(&port.name)));
                 continue;
             }
             attached.insert(port.number);
@@ -270,14 +280,16 @@ impl Reconciler {
             }
         }
         for port in wanted.values().filter(|port| !attached.contains(&port.number)) {
-            self.bridge.add_port(port.clone()).map_err(failed(&port.name))?;
-            tracing::info!(port = port.name, number = port.number.0, "port added");
+            match self.bridge.add_port(port.clone()) {
+                Ok(()) => tracing::info!(port = port.name, number = port.number.0, "port added"),
+                Err(error) => outcome = outcome.and(Err(failed(&port.name)(error))),
+            }
         }
         if stale_link {
-            self.bridge.refresh_ports().map_err(failed("refresh"))?;
+            outcome = outcome.and(self.bridge.refresh_ports().map_err(failed("refresh")));
         }
         self.say_absent(wanted.values(), actual);
-        Ok(())
+        outcome
     }
 
     fn say_absent<'a>(&mut self, ports: impl Iterator<Item = &'a PortSpec>, actual: &Actual) {
@@ -363,6 +375,18 @@ fn ports(state: &NodeState, actual: &Actual) -> Vec<PortSpec> {
     ports
 }
 
+/// Those of `now` that weren't there `before`, to be said.
+fn new_names(before: &BTreeSet<ObjectName>, now: &BTreeSet<ObjectName>) -> String {
+    let names: Vec<String> = now.difference(before).map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+/// The bridge's devices as the kernel knows them: one that was made anew has its name, not its index.
+fn bridge_sides(desired: &Desired, actual: &Actual) -> BTreeMap<String, u32> {
+    let index = |name: &String| Some((name.clone(), actual.links.get(name)?.index));
+    desired.bridge_sides.iter().filter_map(index).collect()
+}
+
 /// The device that has the address.
 fn holder(address: std::net::Ipv4Addr, actual: &Actual) -> Option<&String> {
     let has = |(_, addresses): &(&String, &BTreeSet<_>)| addresses.iter().any(|(a, _)| *a == address);
@@ -393,9 +417,10 @@ type Messages = mpsc::UnboundedReceiver<Event>;
 /// What kind of thing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    /// A device came, went or changed; guards may have gone with it.
+    /// A device came, went or changed, and guards may have gone with it; or the kernel had more to say
+    /// than there was room for, and that may have been among it.
     Device,
-    /// An address, a route or a neighbour, or the kernel had more to say than there was room for.
+    /// An address, a route or a neighbour.
     Other,
 }
 
@@ -465,6 +490,10 @@ fn judge(payload: &rtnetlink::packet_core::NetlinkPayload<RouteNetlinkMessage>) 
             RouteNetlinkMessage::DelNeighbour(_) => None,
             _ => Some(Event::Other),
         },
+        NetlinkPayload::Overrun(_) => Some(Event::Device),
         _ => Some(Event::Other),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
