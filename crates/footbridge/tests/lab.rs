@@ -163,6 +163,38 @@ lab_tests! {
         }
     }
 
+    fn down_ends_a_lab_that_is_coming_up(lab) {
+        for milliseconds in [30, 100, 200, 350] {
+            let mut run = lab.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            let down = lab.run(&["down"]);
+            if text(&down.stderr).contains("there is no lab") {
+                // It was quicker than the lab's first file.
+                run.wait().unwrap();
+                lab.ok(&["down"]);
+            } else {
+                assert!(down.status.success(), "after {milliseconds} ms: {}", text(&down.stderr));
+                run.wait().unwrap();
+            }
+            assert_eq!(lab.left(), Vec::<String>::new(), "after {milliseconds} ms");
+        }
+    }
+
+    fn a_cluster_with_its_services_elsewhere_works_when_told_where(lab) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cluster.yaml");
+        fs::write(&file, include_str!("../labs/article.yaml").replace("10.104.65.133", "172.20.65.133")).unwrap();
+        let file = file.to_str().unwrap();
+        let run = lab.run(&["up", "--file", file]);
+        assert_eq!(run.status.code(), Some(1));
+        let said = text(&run.stderr);
+        assert!(said.contains("172.20.65.133") && said.contains("--service-cidr"), "{said}");
+        assert_eq!(lab.left(), Vec::<String>::new());
+        let printed = lab.ok(&["--file", file, "--service-cidr", "172.20.0.0/16", "--tunnel-type", "geneve"]);
+        assert!(printed.ends_with("every step held\n"), "{printed}");
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
     fn down_cleans_up_after_a_killed_lab(lab) {
         let before = host();
         let mut run = lab.command(&[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

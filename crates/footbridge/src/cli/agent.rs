@@ -56,10 +56,23 @@ pub(crate) struct Arguments {
     log: String,
 }
 
+/// The encapsulation between nodes.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Encapsulation {
+pub(crate) enum Encapsulation {
+    /// RFC 7348
     Vxlan,
+    /// RFC 8926
     Geneve,
+}
+
+impl Encapsulation {
+    /// The word on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Encapsulation::Vxlan => "vxlan",
+            Encapsulation::Geneve => "geneve",
+        }
+    }
 }
 
 /// How frames are moved.

@@ -1,10 +1,11 @@
 //! `footbridge lab` and its subcommands.
 
-use crate::cli::agent::DatapathKind;
+use crate::cli::agent::{DatapathKind, Encapsulation};
 use crate::cli::{fail, print};
 use crate::lab::record::Places;
 use crate::lab::{self, Lab, LabError, Options, Source, exec, netns, status, web};
 use clap::{Args, Subcommand};
+use footbridge_node::Subnet;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::future::Future;
@@ -36,6 +37,12 @@ pub(crate) struct Arguments {
     /// The datapath that the agents are told to use
     #[arg(long, global = true, value_enum, default_value_t = DatapathKind::Auto)]
     datapath: DatapathKind,
+    /// The encapsulation that the agents are told to use
+    #[arg(long, global = true, value_enum, default_value_t = Encapsulation::Vxlan)]
+    tunnel_type: Encapsulation,
+    /// Where the cluster has its ClusterIPs
+    #[arg(long, global = true, value_name = "SUBNET", default_value_t = Subnet::DEFAULT_SERVICE_CIDR)]
+    service_cidr: Subnet,
     #[command(subcommand)]
     command: Option<LabCommand>,
 }
@@ -107,7 +114,14 @@ impl Arguments {
             (Some(file), None) => Source::Watched(file.clone()),
             (None, None) => Source::BuiltIn("article"),
         };
-        Options { name: self.name.clone(), source, datapath: self.datapath.word(), stays }
+        Options {
+            name: self.name.clone(),
+            source,
+            datapath: self.datapath.word(),
+            tunnel_type: self.tunnel_type.word(),
+            service_cidr: self.service_cidr,
+            stays,
+        }
     }
 }
 

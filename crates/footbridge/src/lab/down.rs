@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Take the lab of that name away, however it came to be there. Blocks. `NotThere` when it isn't.
 pub(crate) fn down(name: &str) -> Result<(), LabError> {
     let places = Places::of(name);
-    let record = match places.load() {
+    let mut record = match places.load() {
         Ok(record) => record,
         Err(LabError::NotThere { name }) => return Err(LabError::NotThere { name }),
         // Killed between making the directory and writing the record: nothing else was made.
@@ -27,27 +27,42 @@ pub(crate) fn down(name: &str) -> Result<(), LabError> {
             return Ok(());
         }
         process::end(&[runner]);
+        // It may have made more since.
+        record = match places.load() {
+            Err(LabError::NotThere { .. }) => return Ok(()),
+            other => other?,
+        };
     }
-    remove_members(record.members.values());
+    let members = remove_members(record.members.values());
     let underlay = Namespace::named(&record.underlay);
     end_inside(std::slice::from_ref(&underlay));
-    underlay.delete()?;
+    let left = match (members, underlay.delete()) {
+        (Ok(()), Ok(())) => Vec::new(),
+        (Err(LabError::Left(mut left)), Err(error)) => {
+            left.push(error.to_string());
+            left
+        }
+        (Err(LabError::Left(left)), Ok(())) => left,
+        (Err(error), _) | (_, Err(error)) => vec![error.to_string()],
+    };
     process::reap_children();
-    places.remove()
+    match left.is_empty() {
+        true => places.remove(),
+        // The record stays, so that `down` can be tried again.
+        false => Err(LabError::Left(left)),
+    }
 }
 
-/// End the members' processes and delete their namespaces.
-pub(super) fn remove_members<'a>(members: impl Iterator<Item = &'a Member>) {
+/// End the members' processes and delete their namespaces: as many as can be, `Left` names the others.
+pub(super) fn remove_members<'a>(members: impl Iterator<Item = &'a Member>) -> Result<(), LabError> {
     let members: Vec<&Member> = members.collect();
     let recorded: Vec<Process> = members.iter().filter_map(|m| m.process).collect();
     process::end(&recorded);
     let namespaces: Vec<Namespace> = members.iter().map(|m| Namespace::named(&m.namespace)).collect();
     end_inside(&namespaces);
-    for namespace in namespaces {
-        if let Err(error) = namespace.delete() {
-            tracing::warn!("{error}");
-        }
-    }
+    let left: Vec<String> =
+        namespaces.iter().filter_map(|namespace| Some(namespace.delete().err()?.to_string())).collect();
+    if left.is_empty() { Ok(()) } else { Err(LabError::Left(left)) }
 }
 
 /// End all processes inside the namespaces: shells of `lab exec`, captures, whatever they started.

@@ -1,8 +1,10 @@
 //! What can go wrong with a lab, in words for its user.
 
+use footbridge_node::Subnet;
 use footbridge_node::cluster::ClusterError;
 use nix::sys::signal::Signal;
 use std::io;
+use std::net::Ipv4Addr;
 use std::process::ExitStatus;
 
 /// Why a lab command failed.
@@ -49,6 +51,21 @@ pub(crate) enum LabError {
     /// The cluster is right, but not for a lab.
     #[error("{0}")]
     Plan(String),
+    /// A service that the agents would not take for one.
+    #[error(
+        "service {name} has ClusterIP {cluster_ip}, which is not in the service CIDR {service_cidr}: say where the cluster has its ClusterIPs with --service-cidr"
+    )]
+    ServiceOutside {
+        /// The service.
+        name: String,
+        /// Its address.
+        cluster_ip: Ipv4Addr,
+        /// What the lab was told.
+        service_cidr: Subnet,
+    },
+    /// What of a lab could not be taken away; its record stays.
+    #[error("not all of the lab could be taken away; still there: {}; try `down` again", .0.join("; "))]
+    Left(Vec<String>),
     /// A program that the lab needs isn't installed.
     #[error(
         "the program {program} is missing; it is in Debian's package {package} (apt-get install {package})"

@@ -32,6 +32,7 @@ pub(crate) use down::down;
 pub(crate) use error::LabError;
 
 use down::remove_members;
+use footbridge_node::Subnet;
 use footbridge_node::cluster::Cluster;
 use netns::Namespace;
 use plan::{NodePlan, Plan, PodPlan};
@@ -67,6 +68,8 @@ pub(crate) struct Lab {
     pub(crate) plan: Plan,
     program: PathBuf,
     datapath: &'static str,
+    tunnel_type: &'static str,
+    stays: bool,
     agents: BTreeMap<String, JoinHandle<()>>,
     ended: mpsc::UnboundedSender<Ended>,
     endings: Option<mpsc::UnboundedReceiver<Ended>>,
@@ -81,6 +84,10 @@ pub(crate) struct Options {
     pub(crate) source: Source,
     /// What the agents are told with `--datapath`.
     pub(crate) datapath: &'static str,
+    /// What they are told with `--tunnel-type`.
+    pub(crate) tunnel_type: &'static str,
+    /// Where the ClusterIPs are.
+    pub(crate) service_cidr: Subnet,
     /// Whether this process stays and takes the lab down again.
     pub(crate) stays: bool,
 }
@@ -147,6 +154,7 @@ impl Lab {
             (None, _) => Cluster::load(&path)?,
         };
         let plan = Plan::of(&options.name, &cluster)?;
+        plan::require_services_inside(&cluster, options.service_cidr)?;
         if places.run().exists() {
             return Err(LabError::There { name: options.name.clone() });
         }
@@ -162,7 +170,8 @@ impl Lab {
             name: options.name.clone(),
             cluster: path.clone(),
             underlay: underlay.name().to_owned(),
-            runner: if options.stays { Process::myself() } else { None },
+            service_cidr: options.service_cidr,
+            runner: Process::myself(),
             ready: false,
             members: BTreeMap::new(),
         };
@@ -174,6 +183,8 @@ impl Lab {
             plan,
             program,
             datapath: options.datapath,
+            tunnel_type: options.tunnel_type,
+            stays: options.stays,
             agents: BTreeMap::new(),
             ended,
             endings: Some(endings),
@@ -227,6 +238,10 @@ impl Lab {
             self.announce(pod).await?;
         }
         self.record.ready = true;
+        if !self.stays {
+            // From here on `down` has nobody to wait for.
+            self.record.runner = None;
+        }
         self.places.store(&self.record)
     }
 
@@ -288,7 +303,7 @@ impl Lab {
         let places = self.places.clone();
         let names = leaving.clone();
         blocking(move || {
-            remove_members(names.values());
+            remove_members(names.values())?;
             for (name, member) in &names {
                 if member.kind == MemberKind::Node {
                     remove_tree(&places.node_run(name))?;
@@ -445,6 +460,8 @@ impl Lab {
             .arg(&run)
             .arg("--state-dir")
             .arg(&state)
+            .args(["--service-cidr", &self.record.service_cidr.to_string()])
+            .args(["--tunnel-type", self.tunnel_type])
             .args(["--datapath", self.datapath]);
         let child = self.start(command, node, &format!("start the agent of {node}"))?;
         let (node, ended) = (node.to_owned(), self.ended.clone());

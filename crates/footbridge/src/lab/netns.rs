@@ -13,9 +13,14 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the names are; the place is iproute2's.
 pub(crate) const NAMES: &str = "/run/netns";
+
+/// How often a name that is busy is tried to be removed, and how long between: a second in all.
+const DELETE_ATTEMPTS: u32 = 50;
+const DELETE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A name of a network namespace. That the namespace is there is not implied.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,13 +79,21 @@ impl Namespace {
     /// Take the name away; the namespace goes with its last process. One that isn't there is fine.
     pub(crate) fn delete(&self) -> Result<(), LabError> {
         let path = self.path();
-        // Not a mount point (any more): only the file is left.
-        let _unmounted = umount2(&path, MntFlags::MNT_DETACH);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(LabError::io(format!("remove network namespace {}", self.name), e))
+        let mut attempt = 1;
+        loop {
+            // Not a mount point (any more): only the file is left.
+            let _unmounted = umount2(&path, MntFlags::MNT_DETACH);
+            match fs::remove_file(&path) {
+                // Mounted once more, by whoever was making it, or still mounted for somebody else.
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && attempt < DELETE_ATTEMPTS => {
+                    attempt += 1;
+                    std::thread::sleep(DELETE_PAUSE);
+                }
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(LabError::io(format!("remove network namespace {}", self.name), e));
+                }
+                _ => return Ok(()),
             }
-            _ => Ok(()),
         }
     }
 

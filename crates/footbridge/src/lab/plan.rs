@@ -164,6 +164,18 @@ impl Plan {
     }
 }
 
+/// Refuse a cluster with a service outside the subnet: the agents would take its address for a host's.
+pub(crate) fn require_services_inside(cluster: &Cluster, service_cidr: Subnet) -> Result<(), LabError> {
+    let outside = cluster.services.values().find(|service| !service_cidr.contains(service.cluster_ip));
+    outside.map_or(Ok(()), |service| {
+        Err(LabError::ServiceOutside {
+            name: service.name.to_string(),
+            cluster_ip: service.cluster_ip,
+            service_cidr,
+        })
+    })
+}
+
 fn namespace(lab: &str, member: &str) -> Namespace {
     Namespace::named(format!("fb-{lab}-{member}"))
 }
@@ -267,6 +279,18 @@ mod tests {
     fn refuses_a_node_at_the_underlays_own_address() {
         let error = plan(&node("a", "10.1.0.0/24", "10.9.0.1")).unwrap_err().to_string();
         assert!(error.contains("node a has address 10.9.0.1"), "{error}");
+    }
+
+    #[test]
+    fn refuses_a_service_outside_the_service_cidr_and_names_the_argument() {
+        let cluster = Cluster::parse("test", include_str!("../../labs/article.yaml")).unwrap();
+        assert!(require_services_inside(&cluster, Subnet::DEFAULT_SERVICE_CIDR).is_ok());
+        let error = require_services_inside(&cluster, "10.200.0.0/16".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "service default/backendsvc has ClusterIP 10.104.65.133, which is not in the service CIDR 10.200.0.0/16: \
+             say where the cluster has its ClusterIPs with --service-cidr"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::LabError;
 use super::process::Process;
+use footbridge_node::Subnet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +37,11 @@ pub(crate) struct Record {
     pub(crate) cluster: PathBuf,
     /// The underlay's namespace.
     pub(crate) underlay: String,
-    /// The process that runs the steps and takes the lab down by itself; None after `lab up`.
+    /// Where the ClusterIPs are.
+    #[serde(with = "subnet_text")]
+    pub(crate) service_cidr: Subnet,
+    /// The process that builds the lab or runs the steps, and takes the lab down by itself when it is
+    /// asked to end; None after `lab up`.
     pub(crate) runner: Option<Process>,
     /// Whether everything was ready once.
     pub(crate) ready: bool,
@@ -179,6 +184,20 @@ impl Places {
             let _kept = fs::remove_dir(dir);
         }
         Ok(())
+    }
+}
+
+/// A subnet as its text.
+mod subnet_text {
+    use footbridge_node::Subnet;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(subnet: &Subnet, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(subnet)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Subnet, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -6,6 +6,7 @@ use super::stream::{self, Stream};
 use crate::lab::plan::{GATEWAY, NodePlan};
 use crate::lab::report::Report;
 use crate::lab::{Lab, LabError, web};
+use footbridge_node::cluster::Pod;
 use footbridge_node::subnet::Subnet;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(1);
 /// How long it is looked at before it counts as never.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The pod of the new node.
+/// The pod of the new node, where no other has that name.
 const POD: &str = "visitor";
 
 /// A node that comes and goes.
@@ -231,6 +232,19 @@ fn newcomers_name(lab: &Lab) -> String {
     (lab.plan.nodes.len()..).map(|n| format!("worker{n}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
+/// [`POD`] or, where the namespace or the lab has that already, with a number.
+fn visitors_name(lab: &Lab, namespace: &str) -> String {
+    let taken = |name: &String| {
+        let in_namespace =
+            |pod: &Pod| pod.name.namespace.as_str() == namespace && pod.name.name.as_str() == name;
+        lab.plan.nodes.contains_key(name)
+            || lab.plan.pods.contains_key(name)
+            || lab.cluster.pods.values().any(in_namespace)
+    };
+    let numbered = (2..).map(|n: u32| format!("{POD}{n}"));
+    std::iter::once(POD.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
+}
+
 /// The n-th free address and pod subnet behind those in use.
 fn newcomer(lab: &Lab, name: &str, nth: u32) -> Option<Newcomer> {
     let nodes = &lab.plan.nodes;
@@ -240,7 +254,7 @@ fn newcomer(lab: &Lab, name: &str, nth: u32) -> Option<Newcomer> {
     let mut free = 0;
     for step in 0..64_u32 {
         let candidate = Subnet::containing(Ipv4Addr::from(beyond.checked_add(1 + step * 256)?), 24)?;
-        let taken = candidate.overlaps(Subnet::DEFAULT_SERVICE_CIDR)
+        let taken = candidate.overlaps(lab.record.service_cidr)
             || candidate.overlaps(lab.plan.underlay)
             || nodes.values().any(|n| n.subnet.overlaps(candidate));
         free += u32::from(!taken);
@@ -276,7 +290,7 @@ fn objects(lab: &Lab, cast: &Cast, new: &Newcomer) -> Result<String, LabError> {
     });
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": POD, "namespace": namespace, "labels": labels},
+        "metadata": {"name": visitors_name(lab, namespace), "namespace": namespace, "labels": labels},
         "spec": {"nodeName": new.name, "containers": [{"name": "main", "ports": ports}]},
         "status": {"podIP": pod_address.to_string()},
     });
