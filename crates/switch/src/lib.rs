@@ -13,9 +13,12 @@
 
 mod bridge;
 pub mod control;
+mod events;
 mod flow_mod;
+mod journal;
 mod saved;
 
-pub use bridge::{Bridge, BundleError, FlowReport, PortReport};
-pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError};
+pub use bridge::{Bridge, BundleError, FlowReport, PortReport, TableReport};
+pub use events::{FlowChange, FlowEvent, Listener, Origin};
+pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError, MAX_FLOWS};
 pub use saved::SavedError;
