@@ -14,6 +14,7 @@ use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
 use smallvec::SmallVec;
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{
@@ -46,6 +47,20 @@ pub enum BundleError {
     /// The datapath did not take it.
     #[error(transparent)]
     Datapath(#[from] Error),
+}
+
+/// Why changes were refused. None of them is in force.
+#[derive(Debug)]
+pub enum ChangeError<E> {
+    /// One can't be made.
+    Refused {
+        /// Which, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: E,
+    },
+    /// The datapath did not take them.
+    Datapath(Error),
 }
 
 /// One flow with its statistics.
@@ -319,37 +334,47 @@ impl Bridge {
     ///
     /// When one is refused; then none is made.
     pub fn bundle(&self, flow_mods: &[FlowMod]) -> Result<(), BundleError> {
-        self.change(flow_mods.iter().map(Ok), None, flow_mods.len())
+        self.change(flow_mods.iter().map(Ok), None).map_err(|error| match error {
+            ChangeError::Refused { index, reason } => {
+                BundleError::Refused { index, of: flow_mods.len(), reason }
+            }
+            ChangeError::Datapath(error) => BundleError::Datapath(error),
+        })
     }
 
-    /// Make the changes that the iterator gives, in order, as one: see [`Bridge::bundle`]. There are
-    /// `of` of them; `origin` goes along with what listeners are told.
+    /// Make the changes that the iterator gives, in order, as one. `origin` goes along with what
+    /// listeners are told.
     ///
     /// # Errors
     ///
-    /// When one is refused or can't be had; then none is made.
-    pub fn change<M: std::borrow::Borrow<FlowMod>>(
+    /// When one is refused, or can't be had from the iterator; then none is made.
+    pub fn change<M: Borrow<FlowMod>, E: From<FlowModError>>(
         &self,
-        flow_mods: impl Iterator<Item = Result<M, FlowModError>>,
+        flow_mods: impl Iterator<Item = Result<M, E>>,
         origin: Option<Origin>,
-        of: usize,
-    ) -> Result<(), BundleError> {
+    ) -> Result<(), ChangeError<E>> {
         let mut inner = self.shared.lock();
         let mut flows = self.shared.write();
         let mut journal = Journal::default();
         let now = clock::now();
         for (index, flow_mod) in flow_mods.enumerate() {
-            let applied = flow_mod
-                .and_then(|flow_mod| flow_mod::apply(&mut flows, flow_mod.borrow(), now, &mut journal));
+            let applied = flow_mod.and_then(|flow_mod| {
+                flow_mod::apply(&mut flows, flow_mod.borrow(), now, &mut journal).map_err(E::from)
+            });
             if let Err(reason) = applied {
                 journal.undo(&mut flows);
-                return Err(BundleError::Refused { index, of, reason });
+                return Err(ChangeError::Refused { index, reason });
             }
         }
-        self.shared.commit(&mut inner, flows, journal, origin)?;
+        self.shared.commit(&mut inner, flows, journal, origin).map_err(ChangeError::Datapath)?;
         drop(inner);
         self.shared.changed.notify_all();
         Ok(())
+    }
+
+    /// The flow of this number, if it is there.
+    pub fn entry(&self, id: FlowId) -> Option<Arc<Entry>> {
+        self.shared.read().get(id).map(Arc::clone)
     }
 
     /// How many flows there are.

@@ -185,7 +185,7 @@ impl FlowFilter {
 }
 
 /// Whether some of the actions sends to the port by its number: not through a register or a flood.
-fn outputs_to(actions: &[Action], port: PortNo) -> bool {
+pub(crate) fn outputs_to(actions: &[Action], port: PortNo) -> bool {
     actions.iter().any(|action| match action {
         Action::Output(to) | Action::OutputTruncated { port: to, .. } | Action::Enqueue { port: to, .. } => {
             *to == port
