@@ -40,7 +40,7 @@ pub(super) fn answer(hub: &Hub, request: StatsRequest, version: Version, xid: u3
         StatsRequest::TableFeatures { sets: true } => return Err(ErrorCode::TffcEperm.into()),
         StatsRequest::TableFeatures { sets: false } => ReplyBody::TableFeatures(
             (0..TABLES)
-                .map(|id| TableFeatures { id, name: format!("table{id}"), max_entries: MAX_ENTRIES })
+                .map(|id| TableFeatures { id, name: String::new(), max_entries: MAX_ENTRIES })
                 .collect(),
         ),
         StatsRequest::Port(asked) => {
@@ -93,7 +93,8 @@ fn tables(bridge: &Bridge) -> Vec<TableStats> {
     reports
         .map(|report| TableStats {
             id: report.table,
-            name: format!("table{}", report.table),
+            // Clients print names in place of numbers.
+            name: String::new(),
             max_entries: MAX_ENTRIES,
             active: u32::try_from(report.flows).unwrap_or(u32::MAX),
             lookups: report.lookups,
