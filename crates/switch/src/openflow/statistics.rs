@@ -9,7 +9,7 @@ use super::hub::Hub;
 use crate::{Bridge, FlowFilter, FlowReport};
 use footbridge_openflow::wire::stats::{
     AggregateStats, FlowEntry, FlowStatsRequest, ReplyBody, ReplyKind, ReplyWriter, StatsRequest,
-    TableFeatures, TableStats,
+    TableDesc, TableFeatures, TableStats,
 };
 use footbridge_openflow::wire::{Context, ErrorCode, Form, Refusal, TlvTable, Version};
 use footbridge_openflow::{Flow, PortNo};
@@ -74,7 +74,9 @@ pub(super) fn answer(hub: &Hub, request: StatsRequest, version: Version, xid: u3
         StatsRequest::Group(_) => ReplyBody::empty(ReplyKind::Group),
         StatsRequest::GroupDesc => ReplyBody::empty(ReplyKind::GroupDesc),
         StatsRequest::GroupFeatures => ReplyBody::empty(ReplyKind::GroupFeatures),
-        StatsRequest::TableDesc => ReplyBody::empty(ReplyKind::TableDesc),
+        StatsRequest::TableDesc => {
+            ReplyBody::TableDesc((0..TABLES).map(|id| TableDesc { id, config: 0 }).collect())
+        }
         StatsRequest::FlowMonitor(_) => {
             return Err(Refusal::new(ErrorCode::BrcBadStat, "a flow monitor").into());
         }
