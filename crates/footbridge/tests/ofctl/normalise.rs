@@ -71,6 +71,12 @@ pub(crate) static RULES: &[Rule] = &[
         change: Change::To("table $1 and on: ditto"),
     },
     Rule {
+        name: "tunnel option space",
+        why: "Footbridge has eight tun_metadata fields",
+        pattern: r"^max option space=\d+ max fields=\d+",
+        change: Change::To("max option space=… max fields=…"),
+    },
+    Rule {
         name: "duration",
         why: "is a time that went by",
         pattern: r"\bduration(=?)[0-9.]+s",

@@ -79,6 +79,8 @@ pub(crate) enum Step {
     Heard(&'static str, usize),
     /// Run a command on the host behind a port, which may fail.
     Host(&'static str, &'static str),
+    /// Run a command in the bridge's namespace.
+    Device(&'static str),
     /// Let milliseconds go by.
     Wait(u64),
 }
@@ -198,6 +200,10 @@ pub(crate) fn carry_out(scenario: &Scenario, version: Version, switch: &dyn Swit
             Step::Host(port, command) => {
                 bed.host(port).shell(command);
                 unsettled = true;
+                String::new()
+            }
+            Step::Device(command) => {
+                bed.bridge().must(command);
                 String::new()
             }
             Step::Wait(milliseconds) => {

@@ -108,6 +108,11 @@ impl Bed {
         self.dir.path().join(name)
     }
 
+    /// The namespace in which the switch and its devices are.
+    pub(crate) fn bridge(&self) -> &Namespace {
+        &self.bridge
+    }
+
     /// The host behind a port.
     pub(crate) fn host(&self, port: &str) -> &Namespace {
         let index = self.plan.ports.iter().position(|(device, _)| *device == port);

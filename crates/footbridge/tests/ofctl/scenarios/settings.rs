@@ -3,7 +3,7 @@
 use crate::scenario::Step::{Differs, Ofctl};
 use crate::scenario::{ALL, FROM_13, FROM_14, Scenario, Version};
 
-/// Ours is what the codec describes.
+const NO_EVICTION: &str = "no flow is ever evicted";
 const SMALL: &str = "the features name what Footbridge has, in one message where Open vSwitch sends twenty";
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -11,8 +11,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "fragments",
         versions: ALL,
         steps: &[
-            Ofctl("get-frags br0"),
-            Ofctl("set-frags br0 drop"),
             Ofctl("get-frags br0"),
             Ofctl("set-frags br0 nx-match"),
             Ofctl("get-frags br0"),
@@ -22,6 +20,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Ofctl("set-frags br0 normal"),
             Ofctl("get-frags br0"),
             Ofctl("set-frags br0 nonsense"),
+        ],
+    },
+    Scenario {
+        name: "dropping_fragments",
+        versions: ALL,
+        steps: &[
+            Differs {
+                command: "set-frags br0 drop",
+                why: "fragments are not dropped",
+                ours: &["setting fragment handling mode failed", "exit status 1"],
+            },
+            Differs { command: "get-frags br0", why: "fragments are not dropped", ours: &["normal"] },
         ],
     },
     Scenario {
@@ -40,7 +50,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         steps: &[Differs {
             command: "dump-table-features br0",
             why: SMALL,
-            ours: &["OFPST_TABLE_FEATURES reply", "table 0"],
+            ours: &["instructions: apply_actions clear_actions write_actions write_metadata goto_table"],
         }],
     },
     Scenario {
@@ -50,6 +60,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Ofctl("mod-table br0 1 noevict"),
             Ofctl("mod-table br0 1 novacancy"),
             Ofctl("dump-tables br0"),
+            Differs { command: "dump-table-desc br0", why: NO_EVICTION, ours: &["eviction=off", "vacancy=off"] },
+            Differs { command: "mod-table br0 1 evict", why: NO_EVICTION, ours: &["OFPTMFC_BAD_CONFIG"] },
+            Differs { command: "mod-table br0 1 vacancy:20,80", why: NO_EVICTION, ours: &["OFPTMFC_BAD_CONFIG"] },
         ],
+    },
+    Scenario {
+        name: "table_names",
+        versions: FROM_13,
+        steps: &[Differs {
+            command: "mod-table br0 1 name:first",
+            why: "tables have no names",
+            ours: &["OFPT_ERROR", "exit status 1"],
+        }],
     },
 ];
