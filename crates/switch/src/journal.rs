@@ -77,8 +77,8 @@ impl Journal {
         statistics: impl Fn(&Entry) -> FlowStatistics,
     ) -> impl Iterator<Item = FlowChange> {
         self.0.iter().filter_map(move |step| {
-            let (entry, event) = match step {
-                Step::Added(inserted) => (&inserted.entry, FlowEvent::Added),
+            let (entry, event, before) = match step {
+                Step::Added(inserted) => (&inserted.entry, FlowEvent::Added, inserted.replaced.as_ref()),
                 Step::Modified(inserted) => {
                     let same = |old: &Displaced| {
                         let (old, new) = (&old.entry().flow, &inserted.entry.flow);
@@ -87,13 +87,17 @@ impl Journal {
                     if inserted.replaced.as_ref().is_some_and(same) {
                         return None;
                     }
-                    (&inserted.entry, FlowEvent::Modified)
+                    (&inserted.entry, FlowEvent::Modified, inserted.replaced.as_ref())
                 }
                 Step::Removed(old, reason) => {
-                    (old.entry(), FlowEvent::Removed(*reason, statistics(old.entry())))
+                    (old.entry(), FlowEvent::Removed(*reason, statistics(old.entry())), None)
                 }
             };
-            Some(FlowChange { entry: Arc::clone(entry), event })
+            Some(FlowChange {
+                entry: Arc::clone(entry),
+                event,
+                before: before.map(|old| Arc::clone(old.entry())),
+            })
         })
     }
 }

@@ -32,6 +32,8 @@ pub mod capability {
     pub const TABLE_STATS: u32 = 1 << 1;
     /// Port statistics.
     pub const PORT_STATS: u32 = 1 << 2;
+    /// Group statistics (1.1).
+    pub const GROUP_STATS: u32 = 1 << 3;
     /// Queue statistics.
     pub const QUEUE_STATS: u32 = 1 << 6;
     /// ARP addresses are matched (1.0).

@@ -333,6 +333,9 @@ impl Head {
             return Err(refuse(ErrorCode::NxbrcNxmInvalid));
         }
         let actions = action::decode_instructions(reader.rest(), context)?;
+        if context.version == Version::V10 {
+            action::check_order(&actions)?;
+        }
         let mut flags = flags_from_wire(self.flags & !EMERGENCY, context.version)?;
         if self.flags & EMERGENCY != 0 && context.version == Version::V10 {
             let timeouts = self.idle != 0 || self.hard != 0;

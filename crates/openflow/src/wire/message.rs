@@ -5,6 +5,7 @@
 
 use super::async_config::AsyncConfig;
 use super::bundle::{BundleAdd, BundleControl};
+use super::ct_flush::CtFlush;
 use super::error::{EncodeError, ErrorCode, ErrorMessage, Refusal};
 use super::features::Features;
 use super::flow_mod::FlowMod;
@@ -62,6 +63,7 @@ pub enum Message {
     BundleAdd(BundleAdd),
     /// One of Nicira's settings of a connection.
     Setting(Setting),
+    CtFlush(CtFlush),
     TlvTableMod(TlvTableMod),
     TlvTableRequest,
     TlvTableReply(TlvTableReply),
@@ -185,6 +187,9 @@ impl Message {
             nicira::FLOW_MONITOR_CANCEL => Message::FlowMonitorCancel(id(rest)?),
             nicira::FLOW_MONITOR_PAUSED => bare(rest, Message::FlowMonitorPaused)?,
             nicira::FLOW_MONITOR_RESUMED => bare(rest, Message::FlowMonitorResumed)?,
+            nicira::CT_FLUSH_ZONE => Message::CtFlush(CtFlush::decode_zone(rest)?),
+            nicira::CT_FLUSH => Message::CtFlush(CtFlush::decode(rest)?),
+            nicira::GROUP_MOD => Message::GroupMod(GroupMod::decode(rest)?),
             nicira::RESUME => return Err(Refusal::new(ErrorCode::NxrNotSupported, "NXT_RESUME")),
             _ => return Err(bad_subtype),
         })
@@ -223,8 +228,8 @@ impl Message {
             Message::PortStatus(status) => status.encode(context, xid),
             Message::PacketOut(packet) => packet.encode(context, xid),
             Message::FlowMod(flow_mod) => flow_mod.encode(context, xid),
-            Message::GroupMod(_) | Message::MeterMod(_) | Message::TableMod(_) => {
-                Err(EncodeError::Inexpressible { version, what: "a group, meter or table mod" })
+            Message::GroupMod(_) | Message::MeterMod(_) | Message::TableMod(_) | Message::CtFlush(_) => {
+                Err(EncodeError::Inexpressible { version, what: "a group, meter or table mod, or a flush" })
             }
             Message::PortMod(port_mod) => port_mod.encode(context, xid),
             Message::StatsRequest(request) => request.encode(context, xid),

@@ -276,11 +276,40 @@ pub(crate) fn put_entry(
     };
     // The reserved 15 bits of tun_flags are free, so that its mask is never all ones.
     let whole = field != Field::TunFlags && mask & all == all;
-    put_header(out, field, context, dialect, bytes, !whole);
+    put_masked(out, field, (value, (!whole).then_some(mask)), bytes, context, dialect);
+}
+
+/// Write an entry of a field of fixed size with its mask, whatever that is.
+pub(crate) fn put_entry_with_mask(
+    out: &mut Vec<u8>,
+    field: Field,
+    value: u128,
+    mask: u128,
+    context: Context<'_>,
+    dialect: Dialect,
+) {
+    put_masked(out, field, (value, Some(mask)), fixed_bytes(field), context, dialect);
+}
+
+fn put_masked(
+    out: &mut Vec<u8>,
+    field: Field,
+    (value, mask): (u128, Option<u128>),
+    bytes: usize,
+    context: Context<'_>,
+    dialect: Dialect,
+) {
+    put_header(out, field, context, dialect, bytes, mask.is_some());
     put_number(out, value, bytes);
-    if !whole {
+    if let Some(mask) = mask {
         put_number(out, mask, bytes);
     }
+}
+
+/// Whether the field has fewer bits than its bytes on the wire. Then all its bits are another mask than none: in
+/// 1.5 it tells Nicira's load, which Open vSwitch remembers, from a set_field.
+pub(crate) fn is_odd_sized(field: Field) -> bool {
+    tun_metadata_index(field).is_none() && !field.width().is_multiple_of(8)
 }
 
 /// Write NXM_NX_COOKIE.

@@ -3,10 +3,11 @@
 
 use crate::{ChangeError, FlowFilter, FlowMod, FlowModError};
 use footbridge_datapath::PacketOut;
+use footbridge_openflow::action::CtZone;
 use footbridge_openflow::flow::FlowFlags;
 use footbridge_openflow::wire::stats::FlowStatsRequest;
 use footbridge_openflow::wire::{self, ALL_TABLES, Command, CookieMatch, ErrorCode, Refusal};
-use footbridge_openflow::{Action, Flow, Match, PortNo};
+use footbridge_openflow::{Action, Field, Flow, Match, PortNo};
 use footbridge_pipeline::refusal::{self, Reason};
 
 /// The first table that clients can't have: Open vSwitch keeps 254 to itself.
@@ -127,7 +128,7 @@ pub(super) fn flow_mod(message: wire::FlowMod) -> Result<FlowMod, Failure> {
     if buffer_id.is_some() && matches!(command, Command::Add | Command::Modify | Command::ModifyStrict) {
         return Err(ErrorCode::BrcBufferUnknown.into());
     }
-    if table == TABLES && !matches!(command, Command::Delete | Command::DeleteStrict) {
+    if table == TABLES {
         return Err(ErrorCode::BrcEperm.into());
     }
     let flow = |cookie: u64, flags: FlowFlags, matching: Match, actions: Vec<Action>| Flow {
@@ -163,6 +164,28 @@ pub(super) fn flow_mod(message: wire::FlowMod) -> Result<FlowMod, Failure> {
         }
         Command::Delete => FlowMod::Delete(deleted(matching)),
         Command::DeleteStrict => FlowMod::DeleteStrict { filter: deleted(matching), priority },
+    })
+}
+
+/// Whether the flow matches, reads or writes `tun_metadata<index>`.
+pub(super) fn uses_option(flow: &Flow, index: u16) -> bool {
+    let Some(field) = Field::by_name(&format!("tun_metadata{index}")) else { return false };
+    flow.matching.get(field).1 != 0 || actions_use(&flow.actions, field)
+}
+
+fn actions_use(actions: &[Action], field: Field) -> bool {
+    actions.iter().any(|action| match action {
+        Action::OutputReg { src } | Action::Push(src) => src.field == field,
+        Action::Load { dst, .. } | Action::Pop(dst) | Action::CheckPktLarger { dst, .. } => {
+            dst.field == field
+        }
+        Action::Move { src, dst } => src.field == field || dst.field == field,
+        Action::SetField { field: written, .. } => *written == field,
+        Action::Ct(ct) => {
+            matches!(ct.zone, CtZone::Field(zone) if zone.field == field) || actions_use(&ct.exec, field)
+        }
+        Action::Clone(actions) | Action::WriteActions(actions) => actions_use(actions, field),
+        _ => false,
     })
 }
 

@@ -26,6 +26,8 @@ pub(super) enum Event {
     Update(FlowChange),
     /// The client's own request, of this xid, has changed a flow that a monitor watches.
     OwnUpdate(u32),
+    /// The updates before it were one change: they are told together.
+    UpdatesEnd,
     /// Monitors are paused from here on.
     MonitorsPaused,
     /// Another controller has become the primary one.

@@ -12,6 +12,7 @@ use super::flow::FlowEntry;
 use super::monitor::{self, FlowUpdate};
 use super::port::PortStats;
 use super::table::TableStats;
+use super::table_desc::TableDesc;
 use super::table_features::TableFeatures;
 use super::{MORE, Number, decode_head, empty, encode_head, nicira, standard};
 
@@ -170,6 +171,7 @@ pub enum ReplyBody {
     Aggregate(Form, AggregateStats),
     Table(Vec<TableStats>),
     TableFeatures(Vec<TableFeatures>),
+    TableDesc(Vec<TableDesc>),
     Port(Vec<PortStats>),
     PortDesc(Vec<Port>),
     FlowMonitor(Vec<FlowUpdate>),
@@ -220,6 +222,7 @@ impl StatsReply {
             }
             ReplyKind::Table => ReplyBody::Table(all(r, |r| TableStats::decode(r, version))?),
             ReplyKind::TableFeatures => ReplyBody::TableFeatures(all(r, TableFeatures::decode)?),
+            ReplyKind::TableDesc => ReplyBody::TableDesc(all(r, TableDesc::decode)?),
             ReplyKind::Port => ReplyBody::Port(all(r, |r| PortStats::decode(r, version))?),
             ReplyKind::PortDesc => ReplyBody::PortDesc(all(r, |r| Port::decode(r, version))?),
             ReplyKind::FlowMonitor => ReplyBody::FlowMonitor(all(r, |r| FlowUpdate::decode(r, context))?),
@@ -257,6 +260,7 @@ impl ReplyBody {
             ReplyBody::Aggregate(form, _) => ReplyKind::Aggregate(*form),
             ReplyBody::Table(_) => ReplyKind::Table,
             ReplyBody::TableFeatures(_) => ReplyKind::TableFeatures,
+            ReplyBody::TableDesc(_) => ReplyKind::TableDesc,
             ReplyBody::Port(_) => ReplyKind::Port,
             ReplyBody::PortDesc(_) => ReplyKind::PortDesc,
             ReplyBody::FlowMonitor(_) => ReplyKind::FlowMonitor,
@@ -296,6 +300,14 @@ impl ReplyBody {
                 }
             }
             ReplyBody::TableFeatures(tables) => {
+                for table in tables {
+                    messages.extend(writer.push(|out, _| {
+                        table.encode(out);
+                        Ok(())
+                    })?);
+                }
+            }
+            ReplyBody::TableDesc(tables) => {
                 for table in tables {
                     messages.extend(writer.push(|out, _| {
                         table.encode(out);

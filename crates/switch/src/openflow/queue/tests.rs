@@ -7,7 +7,7 @@ use footbridge_pipeline::{Pipeline, Time};
 
 fn change(event: FlowEvent, priority: u16) -> FlowChange {
     let flow = Flow::new(0, priority, 0, Match::any(), Vec::new());
-    FlowChange { entry: Pipeline::new().insert(flow, Time(1)).unwrap().entry, event }
+    FlowChange { entry: Pipeline::new().insert(flow, Time(1)).unwrap().entry, event, before: None }
 }
 
 #[test]
