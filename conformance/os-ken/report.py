@@ -2,15 +2,19 @@
 
 import collections
 
-TARGETS = ("footbridge", "ovs")
-TITLES = {"footbridge": "Footbridge", "ovs": "Open vSwitch"}
+# The runs that are compared, and their columns' titles.
+TITLES = {
+    "footbridge": "Footbridge",
+    "ovs": "Open vSwitch",
+    "ovs-settled": "Open vSwitch, waited for",
+}
 PASSED = "ok"
 
 
 def markdown(tests, results):
     """The score: what Footbridge lists, by field and action; then what it does not list, by what is missing.
 
-    `results` is {target: {test name: PASSED or why not}}.
+    `results` is {run: {test name: PASSED or why not}}.
     """
     rows = collections.defaultdict(list)
     for test in tests:
@@ -32,25 +36,25 @@ def markdown(tests, results):
 
 
 def head(*names):
-    titles = [*names, "tests", *(TITLES[target] for target in TARGETS)]
-    return ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(names) + " ---: |" * (1 + len(TARGETS))]
+    titles = [*names, "tests", *TITLES.values()]
+    return ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(names) + " ---: |" * (1 + len(TITLES))]
 
 
 def row(suite, what, names, results):
-    scores = [sum(results[target].get(name) == PASSED for name in names) for target in TARGETS]
+    scores = [sum(results[run].get(name) == PASSED for name in names) for run in TITLES]
     return "| " + " | ".join(map(str, [suite, what, len(names), *scores])) + " |"
 
 
 def to_tsv(tests, results):
-    """The expected results: a line a test, its name and each target's result."""
-    lines = ["\t".join(("test", *TARGETS))]
-    lines += ["\t".join((test.name, *(results[target][test.name] for target in TARGETS))) for test in tests]
+    """The expected results: a line a test, its name and each run's result."""
+    lines = ["\t".join(("test", *TITLES))]
+    lines += ["\t".join((test.name, *(results[run][test.name] for run in TITLES))) for test in tests]
     return "\n".join(lines) + "\n"
 
 
 def from_tsv(text):
     head, *lines = [line.split("\t") for line in text.splitlines()]
-    return {target: {line[0]: line[column] for line in lines} for column, target in enumerate(head) if column > 0}
+    return {run: {line[0]: line[column] for line in lines} for column, run in enumerate(head) if column > 0}
 
 
 def changes(expected, results):

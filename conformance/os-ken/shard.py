@@ -1,7 +1,7 @@
 """A part of the suites against one switch, in a network and PID namespace of its own.
 
     unshare --net --mount --pid --fork --kill-child --mount-proc \
-        PYTHON shard.py ovs|FOOTBRIDGE TESTS RESULTS
+        PYTHON shard.py ovs|FOOTBRIDGE SETTLE TESTS RESULTS
 
     ┌──────────────────── os-ken (this process) ───────────────────┐
     │                        127.0.0.1:6653                        │
@@ -16,7 +16,7 @@ which sends it to os-ken.
 
 This process is the PID namespace's first: when it ends, however it ends, the kernel kills the switches, and
 with the last process go the devices and the mounts. So nothing here cleans up.
-TESTS and RESULTS are recorder.py's. Exit status: 0 when every test was run, 3 where a switch did
+SETTLE, TESTS and RESULTS are recorder.py's. Exit status: 0 when every test was run, 3 where a switch did
 not start or ended by itself.
 """
 
@@ -33,7 +33,7 @@ PORTS = 3
 TARGET, TESTER = "0000000000000001", "0000000000000002"
 
 
-def main(target, tests, results):
+def main(target, *settings):
     prepare_namespaces()
     tester = ("tester", TESTER, devices("tester"))
     if target == "ovs":
@@ -41,7 +41,7 @@ def main(target, tests, results):
     else:
         processes = switches.start_ovs([tester], SCRATCH / "ovs")
         processes += switches.start_footbridge(target, TARGET, devices("target"), SCRATCH / "footbridge")
-    run_controller(processes, tests, results)
+    run_controller(processes, *settings)
 
 
 def devices(side):
@@ -64,9 +64,9 @@ def prepare_namespaces():
             run("ip", "link", "set", device, "up")
 
 
-def run_controller(processes, tests, results):
+def run_controller(processes, settle, tests, results):
     """Never returns: the recorder exits when its tests are done."""
-    os.environ["OS_KEN_TESTS"], os.environ["OS_KEN_RESULTS"] = tests, results
+    os.environ |= {"OS_KEN_SETTLE": settle, "OS_KEN_TESTS": tests, "OS_KEN_RESULTS": results}
     # Not before the switches are started: it puts os-ken's waiting in place of Python's.
     import controller
 
