@@ -7,14 +7,15 @@
 //!
 //! # Contract
 //!
-//! * The caller holds the [`Pipeline`] and hands over each new one whole: a packet sees the old one or
-//!   the new one, never a mix.
+//! * The [`Flows`] are shared: their holder changes them under the write lock, and calls
+//!   [`Datapath::commit`] before letting go; so a packet sees all changes made together, or none.
 //! * A port's trouble stays its own. A device that goes away leaves its port in place, down, until it
 //!   is back; other ports don't notice.
 //! * No frame is lost without being counted, under a [`DropReason`].
 //! * Nothing here panics on what comes in from a device or a socket.
 
 pub mod clock;
+pub mod device;
 mod error;
 mod frame;
 pub mod offload;
@@ -27,13 +28,33 @@ pub use error::Error;
 pub use port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
 pub use tunnel::{OptionMap, TunnelProtocol};
 
-use footbridge_openflow::PortNo;
+use footbridge_openflow::{Action, Match, PortNo};
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
-use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
-use std::sync::Arc;
+use footbridge_pipeline::{Entry, FlowId, PacketIn, Pipeline, Time};
+use std::sync::{Arc, RwLock};
 
-/// How one pipeline differs from the last: what a compiling datapath has to carry over.
+/// The flows of a bridge, which it changes and its datapath carries out.
+pub type Flows = Arc<RwLock<Pipeline>>;
+
+/// Where packets for the controllers go. Called in a packet's way, so it must not wait; false where
+/// nobody takes the packet.
+pub type PacketInSink = Box<dyn Fn(PacketIn) -> bool + Send>;
+
+/// A packet that a controller hands in, and what is to be done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketOut {
+    /// Where it claims to come from.
+    pub in_port: PortNo,
+    /// What other pipeline fields (registers, tunnel) start as.
+    pub metadata: Match,
+    /// What to do.
+    pub actions: Vec<Action>,
+    /// The frame, from the destination MAC on.
+    pub frame: Vec<u8>,
+}
+
+/// How the flows differ from what was committed last: what a compiling datapath has to carry over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// Flows that are new, replacements included.
@@ -84,12 +105,38 @@ pub trait Datapath: Send {
     /// When the datapath has stopped.
     fn refresh_ports(&mut self) -> Result<(), Error>;
 
-    /// Put `pipeline` in force. `changed` says how it differs from the last one.
+    /// The flows, at first none. Whoever changes them does so under the write lock, and commits the
+    /// changes before letting go.
+    fn flows(&self) -> Flows;
+
+    /// Put the flows, as they are under the caller's write lock, in force. `changed` says how they
+    /// differ from what was committed last.
     ///
     /// # Errors
     ///
-    /// When the datapath can't carry it; the last one then stays in force.
-    fn commit(&mut self, pipeline: &Arc<Pipeline>, changed: &Change) -> Result<(), Error>;
+    /// When the datapath can't carry them: the caller then takes its changes back.
+    fn commit(&mut self, flows: &Pipeline, changed: &Change) -> Result<(), Error>;
+
+    /// Have packets for the controllers sent to `sink`; before, they are dropped and counted.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    fn set_packet_in_sink(&mut self, sink: PacketInSink) -> Result<(), Error>;
+
+    /// Whether packets that no flow takes go to the controllers, as OpenFlow 1.0 has it. At first not.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    fn punt_misses(&mut self, punt: bool) -> Result<(), Error>;
+
+    /// Carry out a controller's actions on its packet.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    fn packet_out(&mut self, packet: PacketOut) -> Result<(), Error>;
 
     /// What passed a flow of the pipeline in force.
     fn flow_statistics(&self, flow: &Entry) -> FlowStatistics;

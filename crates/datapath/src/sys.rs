@@ -88,6 +88,43 @@ struct EthtoolValue {
     data: u32,
 }
 
+/// `ETHTOOL_GSET`
+const ETHTOOL_GSET: u32 = 0x1;
+
+/// `struct ethtool_cmd`.
+#[repr(C)]
+#[derive(Default)]
+struct EthtoolCmd {
+    cmd: u32,
+    supported: u32,
+    advertising: u32,
+    speed: u16,
+    duplex: u8,
+    port: u8,
+    phy_address: u8,
+    transceiver: u8,
+    autoneg: u8,
+    mdio_support: u8,
+    maxtxpkt: u32,
+    maxrxpkt: u32,
+    speed_hi: u16,
+    eth_tp_mdix: u8,
+    eth_tp_mdix_ctrl: u8,
+    lp_advertising: u32,
+    reserved: [u32; 2],
+}
+
+/// What [`Device::link_settings`] says, in linux/ethtool.h's numbers.
+pub(crate) struct LinkSettings {
+    /// Mbit/s
+    pub(crate) speed: u32,
+    /// DUPLEX_*
+    pub(crate) duplex: u8,
+    /// PORT_*
+    pub(crate) port: u8,
+    pub(crate) autonegotiation: bool,
+}
+
 /// `SIOCETHTOOL` of linux/sockios.h.
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 
@@ -107,9 +144,14 @@ impl Device {
         Ok(Device { socket, name })
     }
 
-    /// Whether the device is administratively up (`SIOCGIFFLAGS`).
-    #[allow(unsafe_code, reason = "ioctl(2) with a structure that nix has no type for")]
+    /// Whether the device is administratively up.
     pub(crate) fn is_up(&self) -> Result<bool, Errno> {
+        Ok(self.flags()? & libc::IFF_UP != 0)
+    }
+
+    /// IFF_* (`SIOCGIFFLAGS`).
+    #[allow(unsafe_code, reason = "ioctl(2) with a structure that nix has no type for")]
+    pub(crate) fn flags(&self) -> Result<i32, Errno> {
         let mut request =
             libc::ifreq { ifr_name: self.name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: 0 } };
         // SAFETY: `request` is an ifreq with a terminated name, alive during the call.
@@ -117,7 +159,37 @@ impl Device {
         Errno::result(result)?;
         // SAFETY: the kernel has set the flags, and any bits are a valid integer.
         let flags = unsafe { request.ifr_ifru.ifru_flags };
-        Ok(i32::from(flags) & libc::IFF_UP != 0)
+        Ok(i32::from(flags))
+    }
+
+    /// The hardware address (`SIOCGIFHWADDR`), of which an Ethernet device has six bytes.
+    #[allow(unsafe_code, reason = "ioctl(2) with a structure that nix has no type for")]
+    pub(crate) fn mac(&self) -> Result<[u8; 6], Errno> {
+        let mut request =
+            libc::ifreq { ifr_name: self.name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: 0 } };
+        // SAFETY: `request` is an ifreq with a terminated name, alive during the call.
+        let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
+        Errno::result(result)?;
+        // SAFETY: the kernel has set the address, and any bytes are a valid sockaddr.
+        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+        let mut mac = [0; 6];
+        for (to, from) in mac.iter_mut().zip(address.sa_data) {
+            *to = from as u8;
+        }
+        Ok(mac)
+    }
+
+    /// Speed, duplex and medium (`ETHTOOL_GSET`, which every driver answers, directly or through the
+    /// kernel's translation).
+    pub(crate) fn link_settings(&self) -> Result<LinkSettings, Errno> {
+        let mut answer = EthtoolCmd { cmd: ETHTOOL_GSET, ..EthtoolCmd::default() };
+        self.ethtool(&mut answer)?;
+        Ok(LinkSettings {
+            speed: u32::from(answer.speed_hi) << 16 | u32::from(answer.speed),
+            duplex: answer.duplex,
+            port: answer.port,
+            autonegotiation: answer.autoneg != 0,
+        })
     }
 
     /// An ethtool command that returns one value.
@@ -130,15 +202,26 @@ impl Device {
         self.call(EthtoolValue { cmd, data }).map(drop)
     }
 
-    #[allow(unsafe_code, reason = "ioctl(2) with a structure that nix has no type for")]
     fn call(&self, mut value: EthtoolValue) -> Result<u32, Errno> {
+        self.ethtool(&mut value)?;
+        Ok(value.data)
+    }
+
+    /// `SIOCETHTOOL` with a command's own structure.
+    #[allow(unsafe_code, reason = "ioctl(2) with a structure that nix has no type for")]
+    fn ethtool<T: EthtoolCommand>(&self, command: &mut T) -> Result<(), Errno> {
         let mut request = libc::ifreq {
             ifr_name: self.name,
-            ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() },
+            ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: std::ptr::from_mut(command).cast() },
         };
-        // SAFETY: `request` is an ifreq with a terminated name, whose data points to a live
-        // ethtool_value; both outlive the call. The commands in use read and write that only.
+        // SAFETY: `request` is an ifreq with a terminated name, whose data points to the structure of
+        // the commands in use; both outlive the call, which reads and writes nothing else.
         let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
-        Errno::result(result).map(|_| value.data)
+        Errno::result(result).map(drop)
     }
 }
+
+/// The structures that [`Device::ethtool`] may be called with: plain integers, the command first.
+trait EthtoolCommand {}
+impl EthtoolCommand for EthtoolValue {}
+impl EthtoolCommand for EthtoolCmd {}

@@ -34,9 +34,9 @@ use crate::packet::{self, Frame, Packet, TunnelKey};
 use crate::ports::PortSet;
 use crate::table::{Entry, Pipeline};
 use crate::time::Time;
-use crate::verdict::{Drop, Verdict};
-use footbridge_openflow::action::Subfield;
-use footbridge_openflow::{Action, Field, Key, PortNo};
+use crate::verdict::{Drop, PacketIn, Verdict};
+use footbridge_openflow::action::{Controller, Subfield};
+use footbridge_openflow::{Action, Field, Key, Match, PortNo};
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -57,6 +57,10 @@ pub struct State {
     pub conntrack: Conntrack,
     /// The ports.
     pub ports: PortSet,
+    /// Whether packets that no flow takes go to the controllers, with the reason
+    /// [`PacketIn::NO_MATCH`], as OpenFlow 1.0 has it. Not those that a `resubmit` looked up, as in
+    /// Open vSwitch.
+    pub punt_misses: bool,
 }
 
 impl Pipeline {
@@ -68,12 +72,29 @@ impl Pipeline {
         now: Time,
         observer: &mut dyn Observer,
     ) -> Verdict {
-        let State { fdb, conntrack, ports } = state;
-        let frame = Frame::new(packet.frame);
-        let mut key = frame.key().clone();
-        key.set(Field::InPortOxm, packet.in_port.0.into());
-        packet.tunnel.write(&mut key);
-        self.run(frame, key, Surroundings { fdb, ports, tracker: conntrack, now, observer })
+        let (frame, key) = arrived(packet);
+        self.run(frame, key, Start::Table(0), Surroundings::of(state, now, observer))
+    }
+
+    /// Carry out `actions` on a packet that a controller hands in (OFPT_PACKET_OUT). What `metadata`
+    /// says of pipeline fields (registers, tunnel, in_port) they start as.
+    pub fn execute(
+        &self,
+        state: &mut State,
+        packet: Packet,
+        metadata: &Match,
+        actions: &[Action],
+        now: Time,
+        observer: &mut dyn Observer,
+    ) -> Verdict {
+        let (frame, mut key) = arrived(packet);
+        for field in Field::all().filter(|field| !packet::is_packet_field(*field)) {
+            match metadata.get(field) {
+                (_, 0) => {}
+                (value, mask) => key.set_masked(field, value, mask),
+            }
+        }
+        self.run(frame, key, Start::Actions(actions), Surroundings::of(state, now, observer))
     }
 
     /// Take a packet that is given by its fields through the tables: registers, metadata and
@@ -98,10 +119,11 @@ impl Pipeline {
                 start.set(field, key.get(field));
             }
         }
-        self.run(frame, start, Surroundings { fdb, ports, tracker, now, observer })
+        let around = Surroundings { fdb, ports, tracker, punt_misses: false, now, observer };
+        self.run(frame, start, Start::Table(0), around)
     }
 
-    fn run(&self, frame: Frame, mut key: Key, around: Surroundings<'_>) -> Verdict {
+    fn run<'p>(&'p self, frame: Frame, mut key: Key, start: Start<'p>, around: Surroundings<'_>) -> Verdict {
         if frame.bytes().len() < 14 {
             let drop = Drop { reason: DropReason::Malformed, table: 0 };
             around.observer.dropped(drop);
@@ -124,10 +146,34 @@ impl Pipeline {
             verdict: Verdict::default(),
         };
         run.push(Level::bare(List::ActionSet, Cow::Borrowed(&[]), 0, None));
-        run.enter_table(0, None, false);
+        match start {
+            Start::Table(table) => run.enter_first(table),
+            Start::Actions(actions) => {
+                run.ended = Some((Drop { reason: DropReason::FlowDrop, table: 0 }, false));
+                run.around.observer.enter(List::PacketOut);
+                run.push(Level::bare(List::PacketOut, Cow::Borrowed(actions), 0, None));
+            }
+        }
         run.carry_out();
         run.conclude()
     }
+}
+
+/// The frame, and the key that a packet starts with.
+fn arrived(packet: Packet) -> (Frame, Key) {
+    let frame = Frame::new(packet.frame);
+    let mut key = frame.key().clone();
+    key.set(Field::InPortOxm, packet.in_port.0.into());
+    packet.tunnel.write(&mut key);
+    (frame, key)
+}
+
+/// How a packet's way begins.
+enum Start<'p> {
+    /// It is looked up in this table.
+    Table(u8),
+    /// These actions are carried out on it.
+    Actions(&'p [Action]),
 }
 
 /// What the evaluator works with and does not own.
@@ -135,8 +181,16 @@ struct Surroundings<'a> {
     fdb: &'a mut Fdb,
     ports: &'a PortSet,
     tracker: &'a mut dyn Tracker,
+    punt_misses: bool,
     now: Time,
     observer: &'a mut dyn Observer,
+}
+
+impl<'a> Surroundings<'a> {
+    fn of(state: &'a mut State, now: Time, observer: &'a mut dyn Observer) -> Surroundings<'a> {
+        let State { fdb, conntrack, ports, punt_misses } = state;
+        Surroundings { fdb, ports, tracker: conntrack, punt_misses: *punt_misses, now, observer }
+    }
 }
 
 /// The packet as it is now, and all that a clone copies.
@@ -199,22 +253,34 @@ impl<'p> Run<'p, '_> {
         self.levels.push(level);
     }
 
-    /// Look the packet up in a table and begin with the actions of the flow found.
-    fn enter_table(&mut self, table: u8, in_port: Option<PortNo>, with_ct_orig: bool) {
+    /// Look the packet up in a table, where a miss may be for the controllers to see.
+    fn enter_first(&mut self, table: u8) {
+        if !self.enter_table(table, None, false) && self.around.punt_misses {
+            let miss = Controller { reason: PacketIn::NO_MATCH, ..Controller::output(u16::MAX) };
+            self.send_packet_in(&miss, table, None);
+        }
+    }
+
+    /// Look the packet up in a table and begin with the actions of the flow found, or stop at the
+    /// limits. False where there is none.
+    fn enter_table(&mut self, table: u8, in_port: Option<PortNo>, with_ct_orig: bool) -> bool {
         let from = self.levels.last().map_or(0, |level| level.table);
         if self.depth >= MAX_DEPTH {
-            return self.abort(DropReason::TooDeep);
+            self.abort(DropReason::TooDeep);
+            return true;
         }
         if self.resubmits >= MAX_RESUBMITS {
-            return self.abort(DropReason::TooManyResubmits);
+            self.abort(DropReason::TooManyResubmits);
+            return true;
         }
-        let Some(found) = self.look_up(table, in_port, with_ct_orig) else { return };
+        let Some(found) = self.look_up(table, in_port, with_ct_orig) else { return false };
         self.resubmits += 1;
         let deepens = self.resubmits > 1 && table <= from;
         found.counters.hit(self.bytes, self.around.now);
         let actions = Cow::Borrowed(&found.flow.actions[..]);
         self.around.observer.enter(List::Flow(table));
         self.push(Level { deepens, ..Level::bare(List::Flow(table), actions, table, Some(found)) });
+        true
     }
 
     fn look_up(&mut self, table: u8, in_port: Option<PortNo>, with_ct_orig: bool) -> Option<&'p Entry> {
@@ -228,6 +294,7 @@ impl<'p> Run<'p, '_> {
         let looked_up = swapped.as_ref().unwrap_or(key);
         self.around.observer.lookup(table, looked_up);
         let found = self.pipeline.lookup(table, looked_up);
+        self.pipeline.counters(table).looked_up(found.is_some());
         match &found {
             Some(found) => {
                 self.around.observer.matched(table, found.entry, found.conjunction, looked_up);
@@ -305,7 +372,7 @@ impl<'p> Run<'p, '_> {
     /// The table of the flow whose action this is; of the action set, the table looked up last.
     fn acting_table(&self) -> u8 {
         match self.levels.last() {
-            Some(Level { list: List::Flow(_) | List::Clone, table, .. }) => *table,
+            Some(Level { list: List::Flow(_) | List::Clone | List::PacketOut, table, .. }) => *table,
             _ => self.table,
         }
     }

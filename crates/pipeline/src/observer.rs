@@ -47,6 +47,8 @@ pub enum List {
     Tracked,
     /// The action set.
     ActionSet,
+    /// A controller handed the packet in with them.
+    PacketOut,
 }
 
 /// How NORMAL and floods chose ports.

@@ -130,7 +130,7 @@ pub fn parse(bytes: &[u8], in_port: PortNo, tunnel: &TunnelKey) -> Key {
 }
 
 /// Whether a field is of the packet itself rather than of what is known about it.
-pub(crate) fn is_packet_field(field: Field) -> bool {
+pub fn is_packet_field(field: Field) -> bool {
     // The key's layout puts the Ethernet header and all behind it last.
     field.info().location.word >= Field::EthDst.info().location.word
 }

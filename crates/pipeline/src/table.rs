@@ -12,6 +12,8 @@
 //!   priority, the older first; then flows in the order of adding. A flow that replaces another
 //!   takes its place.
 //! * Conjunctive flows work as in ovs-fields(7), "conj_id": see [`Pipeline::lookup`].
+//! * What [`Pipeline::insert`] and [`Pipeline::remove`] displace, [`Pipeline::restore`] puts back as
+//!   if nothing had been, so that several changes can be made in place and undone together.
 //!
 //! The hash tables hold slot numbers only (the masked words are those of the flow's own match), so
 //! that a million flows cost little more than the flows.
@@ -41,8 +43,11 @@ pub struct Entry {
     pub id: FlowId,
     /// The flow as the controller gave it.
     pub flow: Arc<Flow>,
-    /// When it was added, or last replaced.
+    /// When it was added, or last replaced by another flow.
     pub added: Time,
+    /// When its actions or its cookie were last changed, by adding it or by modifying it: what its
+    /// hard timeout counts from.
+    pub modified: Time,
     /// What passed it.
     pub counters: FlowCounters,
 }
@@ -109,10 +114,35 @@ impl FlowCounters {
     }
 }
 
+/// What passed a table.
+#[derive(Debug, Default)]
+pub struct TableCounters {
+    lookups: AtomicU64,
+    matches: AtomicU64,
+}
+
+impl TableCounters {
+    /// Packets that were looked up in it.
+    pub fn lookups(&self) -> u64 {
+        self.lookups.load(Ordering::Relaxed)
+    }
+
+    /// Those that a flow took.
+    pub fn matches(&self) -> u64 {
+        self.matches.load(Ordering::Relaxed)
+    }
+
+    /// Count one packet.
+    pub fn looked_up(&self, matched: bool) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        self.matches.fetch_add(matched.into(), Ordering::Relaxed);
+    }
+}
+
 /// The flow tables of a bridge.
 ///
-/// A value: a clone is another pipeline with the same flows; the entries that both hold share their
-/// counters.
+/// A value: a clone is another pipeline with the same flows; the entries that both hold, and the
+/// tables, share their counters.
 #[derive(Debug, Clone, Default)]
 pub struct Pipeline {
     tables: BTreeMap<u8, Table>,
@@ -121,6 +151,42 @@ pub struct Pipeline {
     ids: HashTable<u32>,
     hasher: DefaultHashBuilder,
     next_number: u64,
+    counters: EveryTable,
+}
+
+/// One for each number that a table can have.
+#[derive(Debug, Clone)]
+struct EveryTable(Arc<[TableCounters]>);
+
+impl Default for EveryTable {
+    fn default() -> EveryTable {
+        EveryTable((0..=u8::MAX).map(|_| TableCounters::default()).collect())
+    }
+}
+
+/// A flow that was taken away or replaced, and its place: what it takes to put it back.
+#[derive(Debug, Clone)]
+pub struct Displaced {
+    entry: Arc<Entry>,
+    position: u64,
+    /// Its shape's: the shape may have gone with it.
+    born: u64,
+}
+
+impl Displaced {
+    /// The flow.
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+}
+
+/// A flow that was installed.
+#[derive(Debug, Clone)]
+pub struct Inserted {
+    /// It, installed.
+    pub entry: Arc<Entry>,
+    /// The one that stood in its place.
+    pub replaced: Option<Displaced>,
 }
 
 /// One table's shapes, by falling highest priority, the older first.
@@ -169,33 +235,62 @@ impl Pipeline {
 
     /// Install a flow. One of the same table, priority and match is replaced: it keeps its place
     /// and, unless the flow says `reset_counts`, its counters; its age starts again.
-    pub fn insert(&mut self, flow: Flow, now: Time) -> Result<FlowId, Refusal> {
+    pub fn insert(&mut self, flow: Flow, now: Time) -> Result<Inserted, Refusal> {
         refusal::check(&flow)?;
-        let id = FlowId(self.next_number);
-        self.next_number += 1;
-        let conjunctive = is_conjunctive(&flow);
-        if let Some(slot) = self.find_strict(flow.table, flow.priority, &flow.matching) {
-            return Ok(self.replace(slot, id, flow, now));
-        }
-        let table = flow.table;
-        let entry =
-            Arc::new(Entry { id, flow: Arc::new(flow), added: now, counters: FlowCounters::default() });
-        let index = self.occupy(Slot { entry, position: id.0, next: None, conjunctive });
-        self.index_id(index, id);
-        let table = self.tables.entry(table).or_default();
-        table.conjunctive += usize::from(conjunctive);
-        table.link(index, &mut self.slots, &self.hasher);
-        Ok(id)
+        let standing = self.find_strict(flow.table, flow.priority, &flow.matching);
+        let flow = Arc::new(flow);
+        let counters = match standing.and_then(|index| self.slot(index)) {
+            Some(old) if !flow.flags.reset_counts => old.entry.counters.carried_over(),
+            _ => FlowCounters::default(),
+        };
+        Ok(self.install(standing, Entry { id: FlowId(0), flow, added: now, modified: now, counters }))
     }
 
-    /// Take a flow away; its entry, where it was there.
-    pub fn remove(&mut self, id: FlowId) -> Option<Arc<Entry>> {
+    /// Give a flow other actions and, where `cookie` says one, another cookie. It keeps its place, its
+    /// counters and its age. None where there is no such flow.
+    pub fn modify(
+        &mut self,
+        id: FlowId,
+        actions: &[Action],
+        cookie: Option<u64>,
+        now: Time,
+    ) -> Result<Option<Inserted>, Refusal> {
+        let Some(index) = self.slot_of(id) else { return Ok(None) };
+        let Some(old) = self.slot(index).map(|slot| &slot.entry) else { return Ok(None) };
+        let mut flow = Flow::clone(&old.flow);
+        flow.actions = actions.into();
+        flow.cookie = cookie.unwrap_or(flow.cookie);
+        refusal::check(&flow)?;
+        let (flow, added, counters) = (Arc::new(flow), old.added, old.counters.carried_over());
+        Ok(Some(self.install(Some(index), Entry { id, flow, added, modified: now, counters })))
+    }
+
+    /// Put the entry, under a number of its own, in the place of the one that stands there, or in a
+    /// new one.
+    fn install(&mut self, standing: Option<u32>, mut entry: Entry) -> Inserted {
+        let id = FlowId(self.next_number);
+        self.next_number += 1;
+        entry.id = id;
+        let entry = Arc::new(entry);
+        let replaced = match standing {
+            Some(index) => self.replace(index, Arc::clone(&entry)),
+            None => {
+                self.link(Arc::clone(&entry), id.0, id.0);
+                None
+            }
+        };
+        Inserted { entry, replaced }
+    }
+
+    /// Take a flow away; None where it was not there.
+    pub fn remove(&mut self, id: FlowId) -> Option<Displaced> {
         let index = self.slot_of(id)?;
         self.unindex_id(id);
-        let slot = self.slots[index as usize].as_ref()?.clone();
-        let number = slot.entry.flow.table;
+        let displaced = self.displaced(index)?;
+        let slot = self.slots[index as usize].as_ref()?;
+        let (number, conjunctive) = (slot.entry.flow.table, slot.conjunctive);
         if let Some(table) = self.tables.get_mut(&number) {
-            table.conjunctive -= usize::from(slot.conjunctive);
+            table.conjunctive -= usize::from(conjunctive);
             table.unlink(index, &mut self.slots, &self.hasher);
             if table.shapes.is_empty() {
                 self.tables.remove(&number);
@@ -203,19 +298,46 @@ impl Pipeline {
         }
         self.slots[index as usize] = None;
         self.free.push(index);
-        Some(slot.entry)
+        Some(displaced)
+    }
+
+    /// Put back what [`Pipeline::remove`], [`Pipeline::insert`] or [`Pipeline::modify`] displaced: where
+    /// it was, in the place of what has replaced it. Changes are undone last one first.
+    pub fn restore(&mut self, displaced: Displaced) {
+        let Displaced { entry, position, born } = displaced;
+        let Flow { table, priority, matching, .. } = &*entry.flow;
+        match self.find_strict(*table, *priority, matching) {
+            Some(index) => drop(self.replace(index, entry)),
+            None => self.link(entry, position, born),
+        }
+    }
+
+    fn link(&mut self, entry: Arc<Entry>, position: u64, born: u64) {
+        let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
+        let index = self.occupy(Slot { entry, position, next: None, conjunctive });
+        self.index_id(index, id);
+        let table = self.tables.entry(number).or_default();
+        table.conjunctive += usize::from(conjunctive);
+        table.link(index, born, &mut self.slots, &self.hasher);
+    }
+
+    fn displaced(&self, index: u32) -> Option<Displaced> {
+        let slot = self.slot(index)?;
+        let mask = mask_of(&slot.entry.flow.matching);
+        let shapes = self.tables.get(&slot.entry.flow.table).map(|table| &table.shapes[..]);
+        let shape = shapes.unwrap_or_default().iter().find(|shape| shape.mask == mask);
+        let born = shape.map_or(slot.position, |shape| shape.born);
+        Some(Displaced { entry: Arc::clone(&slot.entry), position: slot.position, born })
     }
 
     /// An installed flow.
-    pub fn get(&self, id: FlowId) -> Option<&Entry> {
-        self.slot_of(id).and_then(|index| self.slot(index)).map(|slot| &*slot.entry)
+    pub fn get(&self, id: FlowId) -> Option<&Arc<Entry>> {
+        self.slot_of(id).and_then(|index| self.slot(index)).map(|slot| &slot.entry)
     }
 
     /// The flow of exactly this table, priority and match.
-    pub fn get_strict(&self, table: u8, priority: u16, matching: &Match) -> Option<&Entry> {
-        self.find_strict(table, priority, matching)
-            .and_then(|index| self.slot(index))
-            .map(|slot| &*slot.entry)
+    pub fn get_strict(&self, table: u8, priority: u16, matching: &Match) -> Option<&Arc<Entry>> {
+        self.find_strict(table, priority, matching).and_then(|index| self.slot(index)).map(|slot| &slot.entry)
     }
 
     /// How many flows there are.
@@ -229,13 +351,61 @@ impl Pipeline {
     }
 
     /// Every flow, in Open vSwitch's dump order.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.tables.values().flat_map(move |table| self.dump(table))
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.tables.values().flat_map(|table| &table.shapes).flat_map(|shape| self.dump_shape(shape))
     }
 
     /// One table's flows, in Open vSwitch's dump order.
-    pub fn table(&self, number: u8) -> impl Iterator<Item = &Entry> {
-        self.tables.get(&number).into_iter().flat_map(move |table| self.dump(table))
+    pub fn table(&self, number: u8) -> impl Iterator<Item = &Arc<Entry>> {
+        let shapes = self.tables.get(&number).map(|table| &table.shapes[..]).unwrap_or_default();
+        shapes.iter().flat_map(|shape| self.dump_shape(shape))
+    }
+
+    /// The flows of one table, or of all, whose matches `matching` contains: every packet that they
+    /// take, it takes too. In Open vSwitch's dump order; shapes that can have none are passed over.
+    pub fn within<'a>(
+        &'a self,
+        table: Option<u8>,
+        matching: &'a Match,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        let tables = match table {
+            Some(number) => self.tables.range(number..=number),
+            None => self.tables.range(..),
+        };
+        tables
+            .flat_map(|(_, table)| &table.shapes)
+            .filter(|shape| shape.covers(matching))
+            .flat_map(move |shape| self.dump_shape(shape))
+            .filter(move |entry| entry.flow.matching.is_subset_of(matching))
+    }
+
+    /// The flows of one table and priority, other than of this very match, that take some packet which
+    /// `matching` takes too.
+    pub fn overlapping<'a>(
+        &'a self,
+        table: u8,
+        priority: u16,
+        matching: &'a Match,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        let shapes = self.tables.get(&table).map(|table| &table.shapes[..]).unwrap_or_default();
+        // Within one shape, two different matches have no packet in common.
+        let mask = mask_of(matching);
+        shapes
+            .iter()
+            .filter(move |shape| shape.mask != mask && shape.priorities.contains_key(&priority))
+            .flat_map(|shape| self.dump_shape(shape))
+            .filter(move |entry| entry.flow.priority == priority && entry.flow.matching.overlaps(matching))
+    }
+
+    /// What passed a table, with flows or without.
+    pub fn counters(&self, table: u8) -> &TableCounters {
+        &self.counters.0[usize::from(table)]
+    }
+
+    /// How many flows a table has.
+    pub fn table_len(&self, table: u8) -> usize {
+        let shapes = self.tables.get(&table).map(|table| &table.shapes[..]).unwrap_or_default();
+        shapes.iter().flat_map(|shape| shape.priorities.values()).map(|count| *count as usize).sum()
     }
 
     /// The numbers of the tables that have flows, rising.
@@ -313,16 +483,14 @@ impl Pipeline {
         std::iter::successors(head.and_then(|index| self.slot(index)), |slot| self.slot(slot.next?))
     }
 
-    fn dump<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Entry> {
-        table.shapes.iter().flat_map(move |shape| {
-            let mut slots: Vec<&Slot> = shape
-                .heads
-                .iter()
-                .flat_map(|head| std::iter::successors(self.slot(*head), |slot| self.slot(slot.next?)))
-                .collect();
-            slots.sort_unstable_by_key(|slot| slot.position);
-            slots.into_iter().map(|slot| &*slot.entry)
-        })
+    fn dump_shape<'a>(&'a self, shape: &'a Shape) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
+        let mut slots: Vec<&Slot> = shape
+            .heads
+            .iter()
+            .flat_map(|head| std::iter::successors(self.slot(*head), |slot| self.slot(slot.next?)))
+            .collect();
+        slots.sort_unstable_by_key(|slot| slot.position);
+        slots.into_iter().map(|slot| &slot.entry)
     }
 
     fn slot(&self, index: u32) -> Option<&Slot> {
@@ -345,23 +513,19 @@ impl Pipeline {
         None
     }
 
-    fn replace(&mut self, index: u32, id: FlowId, flow: Flow, now: Time) -> FlowId {
-        let Some(old) = self.slot(index) else { return id };
-        let counters =
-            if flow.flags.reset_counts { FlowCounters::default() } else { old.entry.counters.carried_over() };
-        let (old_id, was_conjunctive, number) = (old.entry.id, old.conjunctive, flow.table);
-        let conjunctive = is_conjunctive(&flow);
-        let entry = Arc::new(Entry { id, flow: Arc::new(flow), added: now, counters });
-        self.unindex_id(old_id);
-        if let Some(slot) = &mut self.slots[index as usize] {
-            slot.entry = entry;
-            slot.conjunctive = conjunctive;
-        }
+    /// Put the entry in the place of another of the same table, priority and match.
+    fn replace(&mut self, index: u32, entry: Arc<Entry>) -> Option<Displaced> {
+        let displaced = self.displaced(index)?;
+        self.unindex_id(displaced.entry.id);
+        let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
+        let slot = self.slots[index as usize].as_mut()?;
+        let was_conjunctive = std::mem::replace(&mut slot.conjunctive, conjunctive);
+        slot.entry = entry;
         self.index_id(index, id);
         if let Some(table) = self.tables.get_mut(&number) {
             table.conjunctive = table.conjunctive + usize::from(conjunctive) - usize::from(was_conjunctive);
         }
-        id
+        Some(displaced)
     }
 
     fn occupy(&mut self, slot: Slot) -> u32 {
@@ -405,6 +569,14 @@ impl Shape {
     fn highest(&self) -> u16 {
         self.priorities.last_key_value().map_or(0, |(priority, _)| *priority)
     }
+
+    /// Whether its flows compare all the bits that `matching` does: one that doesn't takes packets that
+    /// `matching` does not.
+    fn covers(&self, matching: &Match) -> bool {
+        matching.terms().iter().all(|term| {
+            self.mask.iter().any(|(word, mask)| *word == term.word && mask & term.mask == term.mask)
+        })
+    }
 }
 
 impl Table {
@@ -412,13 +584,14 @@ impl Table {
         self.shapes.sort_by_key(|shape| (std::cmp::Reverse(shape.highest()), shape.born));
     }
 
-    fn link(&mut self, index: u32, slots: &mut [Option<Slot>], hasher: &DefaultHashBuilder) {
+    /// Put a slot in its shape; where there is none yet, in one that was born at `born`.
+    fn link(&mut self, index: u32, born: u64, slots: &mut [Option<Slot>], hasher: &DefaultHashBuilder) {
         let Some(slot) = slots[index as usize].clone() else { return };
         let flow = &slot.entry.flow;
         let mask = mask_of(&flow.matching);
         let at = self.shapes.iter().position(|shape| shape.mask == mask).unwrap_or_else(|| {
             let (priorities, heads) = (BTreeMap::new(), HashTable::new());
-            self.shapes.push(Shape { mask, born: slot.position, priorities, heads });
+            self.shapes.push(Shape { mask, born, priorities, heads });
             self.shapes.len() - 1
         });
         let shape = &mut self.shapes[at];

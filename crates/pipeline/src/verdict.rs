@@ -36,12 +36,15 @@ pub struct Output {
 /// One packet for the controllers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketIn {
-    /// Why (OFPR_*: 0 no match, 1 action, 2 invalid TTL …).
+    /// Why, by OpenFlow 1.4's OFPR_* (0 no match, 1 action, 2 invalid TTL, 3 action set, 5 packet-out).
     pub reason: u8,
-    /// The table whose flow sent it.
+    /// The table whose flow sent it, or in which none took it.
     pub table: u8,
-    /// That flow's cookie.
+    /// That flow's cookie; all ones where no flow sent it.
     pub cookie: u64,
+    /// Whether that flow is the table-miss flow: of priority 0, taking every packet. OpenFlow 1.3 and
+    /// later then say "no match" of a plain output to the controllers.
+    pub table_miss: bool,
     /// Which controllers.
     pub controller: u16,
     /// Where the packet came in.
@@ -57,8 +60,16 @@ pub struct PacketIn {
 }
 
 impl PacketIn {
+    /// OFPR_NO_MATCH
+    pub const NO_MATCH: u8 = 0;
+    /// OFPR_ACTION
+    pub const ACTION: u8 = 1;
     /// OFPR_INVALID_TTL
     pub const INVALID_TTL: u8 = 2;
+    /// OFPR_ACTION_SET
+    pub const ACTION_SET: u8 = 3;
+    /// OFPR_PACKET_OUT
+    pub const PACKET_OUT: u8 = 5;
 
     /// Whether this only tells that a TTL expired: the packet itself went nowhere.
     pub fn is_of_expired_ttl(&self) -> bool {

@@ -209,9 +209,9 @@ fn lets_the_frontend_reach_backend1_on_port_80_by_conjunctions() {
     let verdict = worker1.pipeline.process(&mut worker1.state, packet, worker1.now, &mut seen);
     assert_eq!(seen.0, [(50, 1), (90, 3)]);
     assert_eq!(sole_port(&verdict), BACKEND1);
-    let by_id = |entry: &&Entry| entry.flow.matching.exact(Field::ConjId) == Some(1);
+    let by_id = |entry: &&std::sync::Arc<Entry>| entry.flow.matching.exact(Field::ConjId) == Some(1);
     assert_eq!(worker1.pipeline.table(50).find(by_id).unwrap().counters.packets(), 1);
-    let part = |entry: &&Entry| entry.flow.priority == 200;
+    let part = |entry: &&std::sync::Arc<Entry>| entry.flow.priority == 200;
     assert!(worker1.pipeline.table(50).filter(part).all(|entry| entry.counters.packets() == 0));
 }
 

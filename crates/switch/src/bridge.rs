@@ -1,18 +1,25 @@
 //! The bridge itself.
 
-use crate::flow_mod::{self, Changes, FlowFilter, FlowMod, FlowModError};
+use crate::events::{Listener, Origin};
+use crate::flow_mod::{self, FlowFilter, FlowMod, FlowModError};
+use crate::journal::Journal;
 use crate::saved::{self, SavedError};
 use footbridge_datapath::{
-    Attachment, Datapath, DropCounts, Error, FlowStatistics, Link, PortSpec, Traffic, clock,
+    Attachment, Datapath, DropCounts, Error, FlowStatistics, Flows, Link, PacketOut, PortSpec, Traffic, clock,
 };
 use footbridge_openflow::flow::FlowStats;
+use footbridge_openflow::wire::{PortReason, RemovedReason};
 use footbridge_openflow::{Action, Flow, PortNames, PortNo};
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -42,6 +49,20 @@ pub enum BundleError {
     Datapath(#[from] Error),
 }
 
+/// Why changes were refused. None of them is in force.
+#[derive(Debug)]
+pub enum ChangeError<E> {
+    /// One can't be made.
+    Refused {
+        /// Which, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: E,
+    },
+    /// The datapath did not take them.
+    Datapath(Error),
+}
+
 /// One flow with its statistics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowReport {
@@ -53,6 +74,8 @@ pub struct FlowReport {
     pub bytes: u64,
     /// Since it was added or replaced.
     pub age: Duration,
+    /// Since its actions or its cookie last changed.
+    pub hard_age: Duration,
     /// Since it last took a packet, or since it was added.
     pub idle: Duration,
 }
@@ -60,13 +83,13 @@ pub struct FlowReport {
 impl FlowReport {
     /// The statistics as flow text prints them.
     pub fn stats(&self) -> FlowStats {
-        let seconds = |time: Duration| Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         FlowStats {
             duration: self.age,
             n_packets: self.packets,
             n_bytes: self.bytes,
-            idle_age: seconds(self.idle),
-            hard_age: None,
+            idle_age: Some(seconds(self.idle)),
+            hard_age: Some(seconds(self.hard_age)).filter(|_| self.hard_age != self.age),
         }
     }
 }
@@ -88,22 +111,47 @@ pub struct PortReport {
     pub tx: Traffic,
     /// Dropped, by reason.
     pub drops: DropCounts,
+    /// Since it was added.
+    pub age: Duration,
+}
+
+/// What passed a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableReport {
+    /// Its number.
+    pub table: u8,
+    /// Flows that it holds.
+    pub flows: usize,
+    /// Packets that were looked up in it.
+    pub lookups: u64,
+    /// Those that a flow took.
+    pub matches: u64,
 }
 
 struct Shared {
     name: String,
+    /// Changed under the lock of `inner` only; read with or without that.
+    flows: Flows,
     inner: Mutex<Inner>,
     /// Something for the timer to look at: flows with timeouts, or the end.
     changed: Condvar,
+    listeners: Arc<Listeners>,
 }
 
 struct Inner {
     datapath: Box<dyn Datapath>,
-    pipeline: Arc<Pipeline>,
-    ports: BTreeMap<PortNo, PortSpec>,
-    /// Some flow has a timeout.
-    timed: bool,
+    ports: BTreeMap<PortNo, (PortSpec, Time)>,
+    /// The flows that may end by themselves.
+    timed: BTreeSet<FlowId>,
     ended: bool,
+}
+
+type Listeners = RwLock<Vec<Weak<dyn Listener>>>;
+
+/// Those that are still there.
+fn each(listeners: &Listeners) -> impl Iterator<Item = Arc<dyn Listener>> {
+    let listeners = listeners.read().unwrap_or_else(PoisonError::into_inner);
+    listeners.iter().filter_map(Weak::upgrade).collect::<SmallVec<[_; 2]>>().into_iter()
 }
 
 /// How often flows with timeouts are looked at; OpenFlow counts them in seconds.
@@ -115,11 +163,22 @@ impl Bridge {
     /// # Errors
     ///
     /// When no thread can be had for the flows' timeouts.
-    pub fn new(name: &str, datapath: Box<dyn Datapath>) -> Result<Bridge, Error> {
-        let inner =
-            Inner { datapath, pipeline: Arc::default(), ports: BTreeMap::new(), timed: false, ended: false };
-        let shared =
-            Arc::new(Shared { name: name.to_owned(), inner: Mutex::new(inner), changed: Condvar::new() });
+    pub fn new(name: &str, mut datapath: Box<dyn Datapath>) -> Result<Bridge, Error> {
+        let listeners = Arc::<Listeners>::default();
+        let told = Arc::clone(&listeners);
+        datapath.set_packet_in_sink(Box::new(move |packet| {
+            // Every one is told: which of them takes the packet is theirs to say.
+            each(&told).filter(|listener| listener.packet_in(&packet)).count() > 0
+        }))?;
+        let flows = datapath.flows();
+        let inner = Inner { datapath, ports: BTreeMap::new(), timed: BTreeSet::new(), ended: false };
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            flows,
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+            listeners,
+        });
         let timed = Arc::clone(&shared);
         let timer = std::thread::Builder::new()
             .name("flow timeouts".to_owned())
@@ -138,6 +197,11 @@ impl Bridge {
         self.shared.lock().datapath.kind()
     }
 
+    /// Have `listener` told of what happens from now on, until it is dropped.
+    pub fn listen(&self, listener: Weak<dyn Listener>) {
+        self.shared.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
     /// Attach a port. One whose device isn't there waits for it.
     ///
     /// # Errors
@@ -145,11 +209,12 @@ impl Bridge {
     /// When the number or the name is taken, or the datapath can't have it.
     pub fn add_port(&self, port: PortSpec) -> Result<(), Error> {
         let mut inner = self.shared.lock();
-        if let Some(taken) = inner.ports.values().find(|other| other.name == port.name) {
+        if let Some((taken, _)) = inner.ports.values().find(|(other, _)| other.name == port.name) {
             return Err(Error::PortTaken { number: taken.number, name: taken.name.clone() });
         }
         inner.datapath.add_port(&port)?;
-        inner.ports.insert(port.number, port);
+        self.shared.tell(|listener| listener.port_changed(&port, PortReason::Add));
+        inner.ports.insert(port.number, (port, clock::now()));
         Ok(())
     }
 
@@ -161,7 +226,9 @@ impl Bridge {
     pub fn del_port(&self, number: PortNo) -> Result<(), Error> {
         let mut inner = self.shared.lock();
         inner.datapath.del_port(number)?;
-        inner.ports.remove(&number);
+        if let Some((port, _)) = inner.ports.remove(&number) {
+            self.shared.tell(|listener| listener.port_changed(&port, PortReason::Delete));
+        }
         Ok(())
     }
 
@@ -182,10 +249,11 @@ impl Bridge {
     pub fn ports(&self) -> Result<Vec<PortReport>, Error> {
         let inner = self.shared.lock();
         let status = inner.datapath.ports()?;
+        let now = clock::now();
         Ok(status
             .into_iter()
             .filter_map(|status| {
-                let spec = inner.ports.get(&status.number)?;
+                let (spec, added) = inner.ports.get(&status.number)?;
                 Some(PortReport {
                     number: status.number,
                     name: spec.name.clone(),
@@ -194,6 +262,7 @@ impl Bridge {
                     rx: status.rx,
                     tx: status.tx,
                     drops: status.drops,
+                    age: now.since(*added),
                 })
             })
             .collect())
@@ -251,7 +320,12 @@ impl Bridge {
 
     /// The ports' names, both ways.
     pub fn port_names(&self) -> PortNames {
-        self.shared.lock().ports.values().map(|port| (port.number, port.name.clone())).collect()
+        self.shared.lock().ports.values().map(|(port, _)| (port.number, port.name.clone())).collect()
+    }
+
+    /// The ports as they were added, by rising number.
+    pub fn port_specs(&self) -> Vec<PortSpec> {
+        self.shared.lock().ports.values().map(|(port, _)| port.clone()).collect()
     }
 
     /// Make the changes, in order, as one.
@@ -260,42 +334,114 @@ impl Bridge {
     ///
     /// When one is refused; then none is made.
     pub fn bundle(&self, flow_mods: &[FlowMod]) -> Result<(), BundleError> {
+        self.change(flow_mods.iter().map(Ok), None).map_err(|error| match error {
+            ChangeError::Refused { index, reason } => {
+                BundleError::Refused { index, of: flow_mods.len(), reason }
+            }
+            ChangeError::Datapath(error) => BundleError::Datapath(error),
+        })
+    }
+
+    /// Make the changes that the iterator gives, in order, as one. `origin` goes along with what
+    /// listeners are told.
+    ///
+    /// # Errors
+    ///
+    /// When one is refused, or can't be had from the iterator; then none is made.
+    pub fn change<M: Borrow<FlowMod>, E: From<FlowModError>>(
+        &self,
+        flow_mods: impl Iterator<Item = Result<M, E>>,
+        origin: Option<Origin>,
+    ) -> Result<(), ChangeError<E>> {
         let mut inner = self.shared.lock();
-        let mut next = Pipeline::clone(&inner.pipeline);
-        let mut changes = Changes::default();
+        let mut flows = self.shared.write();
+        let mut journal = Journal::default();
         let now = clock::now();
-        for (index, flow_mod) in flow_mods.iter().enumerate() {
-            flow_mod::apply(&mut next, flow_mod, now, &mut changes)
-                .map_err(|reason| BundleError::Refused { index, of: flow_mods.len(), reason })?;
+        for (index, flow_mod) in flow_mods.enumerate() {
+            let applied = flow_mod.and_then(|flow_mod| {
+                flow_mod::apply(&mut flows, flow_mod.borrow(), now, &mut journal).map_err(E::from)
+            });
+            if let Err(reason) = applied {
+                journal.undo(&mut flows);
+                return Err(ChangeError::Refused { index, reason });
+            }
         }
-        inner.commit(next, changes)?;
+        self.shared.commit(&mut inner, flows, journal, origin).map_err(ChangeError::Datapath)?;
         drop(inner);
         self.shared.changed.notify_all();
         Ok(())
     }
 
+    /// The flow of this number, if it is there.
+    pub fn entry(&self, id: FlowId) -> Option<Arc<Entry>> {
+        self.shared.read().get(id).map(Arc::clone)
+    }
+
     /// How many flows there are.
     pub fn flow_count(&self) -> usize {
-        self.shared.lock().pipeline.len()
+        self.shared.read().len()
     }
 
     /// The flows that the filter takes, in the order of Open vSwitch's dumps.
     pub fn flows(&self, filter: &FlowFilter) -> Vec<FlowReport> {
-        let now = clock::now();
+        let entries = self.entries(filter);
+        self.reports(&entries)
+    }
+
+    /// The flows that the filter takes, as they are now, in the order of Open vSwitch's dumps; for
+    /// [`Bridge::reports`].
+    pub fn entries(&self, filter: &FlowFilter) -> Vec<Arc<Entry>> {
+        filter.select(&self.shared.read()).map(Arc::clone).collect()
+    }
+
+    /// What passed these flows until now, in their order.
+    pub fn reports(&self, entries: &[Arc<Entry>]) -> Vec<FlowReport> {
         let inner = self.shared.lock();
-        filter
-            .select(&inner.pipeline)
-            .map(|entry| {
-                let FlowStatistics { packets, bytes, last_used } = inner.datapath.flow_statistics(entry);
-                FlowReport {
-                    flow: Arc::clone(&entry.flow),
-                    packets,
-                    bytes,
-                    age: now.since(entry.added),
-                    idle: now.since(last_used.unwrap_or_default().max(entry.added)),
-                }
+        let now = clock::now();
+        entries.iter().map(|entry| report(entry, inner.datapath.flow_statistics(entry), now)).collect()
+    }
+
+    /// What passed the tables, all that there can be but the last, by rising number.
+    pub fn tables(&self) -> Vec<TableReport> {
+        let flows = self.shared.read();
+        (0..u8::MAX)
+            .map(|table| {
+                let counters = flows.counters(table);
+                let (lookups, matches) = (counters.lookups(), counters.matches());
+                TableReport { table, flows: flows.table_len(table), lookups, matches }
             })
             .collect()
+    }
+
+    /// Carry out a controller's actions on its packet.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    pub fn packet_out(&self, packet: PacketOut) -> Result<(), Error> {
+        self.shared.lock().datapath.packet_out(packet)
+    }
+
+    /// Whether packets that no flow takes go to the controllers.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped.
+    pub fn punt_misses(&self, punt: bool) -> Result<(), Error> {
+        self.shared.lock().datapath.punt_misses(punt)
+    }
+}
+
+/// A flow with what passed it.
+pub(crate) fn report(entry: &Entry, statistics: FlowStatistics, now: Time) -> FlowReport {
+    let FlowStatistics { packets, bytes, last_used } = statistics;
+    FlowReport {
+        flow: Arc::clone(&entry.flow),
+        packets,
+        bytes,
+        age: now.since(entry.added),
+        hard_age: now.since(entry.modified),
+        idle: now.since(last_used.unwrap_or_default().max(entry.added)),
     }
 }
 
@@ -312,57 +458,87 @@ impl Drop for Bridge {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // What a panicking thread left is whole: a change is prepared aside and put in at once.
+        // What a panicking thread left is whole: a change is undone or in force.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Pipeline> {
+        self.flows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Pipeline> {
+        self.flows.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, what: impl Fn(&dyn Listener)) {
+        each(&self.listeners).for_each(|listener| what(&*listener));
+    }
+
+    /// Put what was changed in force and tell of it, or take it back.
+    fn commit(
+        &self,
+        inner: &mut Inner,
+        mut flows: RwLockWriteGuard<'_, Pipeline>,
+        journal: Journal,
+        origin: Option<Origin>,
+    ) -> Result<(), Error> {
+        if journal.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = inner.datapath.commit(&flows, &journal.change()) {
+            journal.undo(&mut flows);
+            return Err(error);
+        }
+        drop(flows);
+        for (came, went) in journal.entries() {
+            if let Some(entry) = went {
+                inner.timed.remove(&entry.id);
+            }
+            inner.timed.extend(came.into_iter().filter(|entry| has_timeout(entry)).map(|entry| entry.id));
+        }
+        let datapath = &inner.datapath;
+        self.tell(|listener| {
+            let mut told = journal.told(|entry| datapath.flow_statistics(entry));
+            listener.flows_changed(&mut told, origin);
+        });
+        Ok(())
     }
 
     /// Take flows away when their time is up, until the bridge ends.
     fn expire_flows(&self) {
         let mut inner = self.lock();
         while !inner.ended {
-            inner = if inner.timed {
+            inner = if inner.timed.is_empty() {
+                self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner)
+            } else {
                 let waited = self.changed.wait_timeout(inner, TICK);
                 waited.unwrap_or_else(PoisonError::into_inner).0
-            } else {
-                self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner)
             };
-            if let Err(error) = inner.expire(clock::now()) {
+            if let Err(error) = self.expire(&mut inner, clock::now()) {
                 tracing::error!(bridge = self.name, %error, "flows whose time is up can't be removed");
             }
         }
     }
-}
 
-impl Inner {
-    /// Put a prepared pipeline in force.
-    fn commit(&mut self, next: Pipeline, changes: Changes) -> Result<(), Error> {
-        let next = Arc::new(next);
-        self.datapath.commit(&next, &changes.0)?;
-        self.timed = next.entries().any(has_timeout);
-        self.pipeline = next;
-        Ok(())
-    }
-
-    fn expire(&mut self, now: Time) -> Result<(), Error> {
-        if !self.timed {
-            return Ok(());
-        }
-        let gone: Vec<FlowId> = self
-            .pipeline
-            .entries()
-            .filter(|entry| is_over(entry, &self.datapath.flow_statistics(entry), now))
-            .map(|entry| entry.id)
-            .collect();
+    fn expire(&self, inner: &mut Inner, now: Time) -> Result<(), Error> {
+        let flows = self.read();
+        let over = |id: &FlowId| {
+            let entry = flows.get(*id)?;
+            Some((*id, is_over(entry, &inner.datapath.flow_statistics(entry), now)?))
+        };
+        let gone: Vec<(FlowId, RemovedReason)> = inner.timed.iter().filter_map(over).collect();
+        drop(flows);
         if gone.is_empty() {
             return Ok(());
         }
-        let mut next = Pipeline::clone(&self.pipeline);
-        let mut changes = Changes::default();
-        for id in gone {
-            next.remove(id);
-            changes.remove(id);
+        let mut flows = self.write();
+        let mut journal = Journal::default();
+        for (id, reason) in gone {
+            if let Some(displaced) = flows.remove(id) {
+                journal.removed(displaced, reason);
+            }
         }
-        self.commit(next, changes)
+        self.commit(inner, flows, journal, None)
     }
 }
 
@@ -374,11 +550,15 @@ fn has_timeout(entry: &Entry) -> bool {
         || flow.actions.iter().any(|action| matches!(action, Action::FinTimeout { .. }))
 }
 
-/// Whether the flow's time is up.
-fn is_over(entry: &Entry, statistics: &FlowStatistics, now: Time) -> bool {
+/// Whether and why the flow's time is up. Its hard timeout counts from its last modification, as in
+/// Open vSwitch.
+fn is_over(entry: &Entry, statistics: &FlowStatistics, now: Time) -> Option<RemovedReason> {
     let (idle, hard) = entry.timeouts();
     let used = statistics.last_used.unwrap_or_default().max(entry.added);
     let passed =
         |timeout: u16, since: Time| timeout != 0 && now.since(since) >= Duration::from_secs(timeout.into());
-    passed(idle, used) || passed(hard, entry.added)
+    if passed(hard, entry.modified) {
+        return Some(RemovedReason::HardTimeout);
+    }
+    passed(idle, used).then_some(RemovedReason::IdleTimeout)
 }

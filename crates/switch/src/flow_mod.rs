@@ -1,9 +1,11 @@
 //! Changes of flows, as OpenFlow's OFPT_FLOW_MOD asks for them.
 
-use footbridge_datapath::Change;
+use crate::journal::Journal;
 use footbridge_openflow::text::{self, ParseError};
+use footbridge_openflow::wire::RemovedReason;
 use footbridge_openflow::{Action, Flow, Match, PortNames, PortNo};
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Refusal, Time};
+use std::sync::Arc;
 
 /// One change of a bridge's flows (OpenFlow 1.3.5 §6.4, with Open vSwitch's choices).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub enum FlowMod {
     /// refused where a packet could match it and another flow of its table and priority.
     Add(Flow),
     /// Give every flow that the filter selects these actions; its counters and its age go on. None is
-    /// no error, and none is added.
+    /// no error.
     Modify {
         /// Which flows.
         filter: FlowFilter,
@@ -21,30 +23,30 @@ pub enum FlowMod {
         cookie: Option<u64>,
         /// Their new actions.
         actions: Vec<Action>,
+        /// What to add where the filter selects none, as OpenFlow 1.0 asks for.
+        or_add: Option<Box<Flow>>,
     },
-    /// The same for the flow of exactly this table, priority and match.
+    /// The same for the flow of this priority and of exactly the filter's match.
     ModifyStrict {
-        /// Its table.
-        table: u8,
+        /// Its table (of all where the filter says none), its match, and further conditions.
+        filter: FlowFilter,
         /// Its priority.
         priority: u16,
-        /// Its match.
-        matching: Match,
         /// Its new cookie; None leaves it its own.
         cookie: Option<u64>,
         /// Its new actions.
         actions: Vec<Action>,
+        /// What to add where there is none, as OpenFlow 1.0 asks for.
+        or_add: Option<Box<Flow>>,
     },
     /// Delete every flow that the filter selects; none is no error.
     Delete(FlowFilter),
-    /// Delete the flow of exactly this table, priority and match; none is no error.
+    /// Delete the flow of this priority and of exactly the filter's match; none is no error.
     DeleteStrict {
-        /// Its table.
-        table: u8,
+        /// Its table (of all where the filter says none), its match, and further conditions.
+        filter: FlowFilter,
         /// Its priority.
         priority: u16,
-        /// Its match.
-        matching: Match,
     },
 }
 
@@ -64,7 +66,13 @@ pub enum FlowModError {
         /// The flow's priority.
         priority: u16,
     },
+    /// There are as many flows as there can be.
+    #[error("the bridge has {MAX_FLOWS} flows, as many as it can hold")]
+    Full,
 }
+
+/// As many flows as a bridge can hold: what some gigabytes of memory do.
+pub const MAX_FLOWS: usize = 8 << 20;
 
 /// A choice among flows. The default takes all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,8 +85,10 @@ pub struct FlowFilter {
     pub cookie: u64,
     /// Which bits of the cookie are compared.
     pub cookie_mask: u64,
-    /// Flows that send to this port, by a plain output.
+    /// Flows that send to this port, by an output that names it.
     pub out_port: Option<PortNo>,
+    /// Flows that send to this group.
+    pub out_group: Option<u32>,
 }
 
 /// Why a filter's text is none.
@@ -151,13 +161,39 @@ impl FlowFilter {
         self.table.is_none_or(|table| table == flow.table)
             && (flow.cookie ^ self.cookie) & self.cookie_mask == 0
             && flow.matching.is_subset_of(&self.matching)
-            && self.out_port.is_none_or(|port| flow.actions.contains(&Action::Output(port)))
+            && self.out_port.is_none_or(|port| outputs_to(&flow.actions, port))
+            && self.out_group.is_none_or(|group| flow.actions.contains(&Action::Group(group)))
     }
 
     /// The flows that the filter takes, in the order of a dump.
-    pub(crate) fn select<'a>(&'a self, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a Entry> {
-        pipeline.entries().filter(|entry| self.selects(&entry.flow))
+    pub(crate) fn select<'a>(&'a self, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a Arc<Entry>> {
+        pipeline.within(self.table, &self.matching).filter(|entry| self.selects(&entry.flow))
     }
+
+    /// The flow of this priority, in each table asked for, whose match is the filter's own.
+    fn select_strict<'a>(
+        &'a self,
+        pipeline: &'a Pipeline,
+        priority: u16,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        pipeline
+            .tables()
+            .filter(|table| self.table.is_none_or(|asked| asked == *table))
+            .filter_map(move |table| pipeline.get_strict(table, priority, &self.matching))
+            .filter(|entry| self.selects(&entry.flow))
+    }
+}
+
+/// Whether some of the actions sends to the port by its number: not through a register or a flood.
+pub(crate) fn outputs_to(actions: &[Action], port: PortNo) -> bool {
+    actions.iter().any(|action| match action {
+        Action::Output(to) | Action::OutputTruncated { port: to, .. } | Action::Enqueue { port: to, .. } => {
+            *to == port
+        }
+        Action::Controller(_) => port == PortNo::CONTROLLER,
+        Action::WriteActions(actions) | Action::Clone(actions) => outputs_to(actions, port),
+        _ => false,
+    })
 }
 
 /// A decimal or `0x` number, or `-1` for all bits.
@@ -169,49 +205,57 @@ fn number64(text: &str) -> Option<u64> {
     }
 }
 
-/// Carry out one change on a pipeline that nobody uses yet, and add to what has changed.
+/// Carry out one change, and write down in the journal what was done.
+///
+/// A refused one may have been done in part, which is in the journal, too.
 pub(crate) fn apply(
     pipeline: &mut Pipeline,
     flow_mod: &FlowMod,
     now: Time,
-    change: &mut Changes,
+    journal: &mut Journal,
 ) -> Result<(), FlowModError> {
-    let strict = |pipeline: &Pipeline, table: u8, priority: u16, matching: &Match| -> Vec<FlowId> {
-        pipeline.get_strict(table, priority, matching).map(|entry| entry.id).into_iter().collect()
-    };
-    let loose = |pipeline: &Pipeline, filter: &FlowFilter| -> Vec<FlowId> {
-        filter.select(pipeline).map(|entry| entry.id).collect()
-    };
     match flow_mod {
-        FlowMod::Add(flow) => {
-            let overlaps = |other: &Entry| {
-                let Flow { priority, matching, .. } = &*other.flow;
-                *priority == flow.priority && *matching != flow.matching && matching.overlaps(&flow.matching)
-            };
-            if flow.flags.check_overlap && pipeline.table(flow.table).any(overlaps) {
-                return Err(FlowModError::Overlap { table: flow.table, priority: flow.priority });
+        FlowMod::Add(flow) => add(pipeline, flow, now, journal),
+        FlowMod::Modify { filter, cookie, actions, or_add } => {
+            let ids = ids(filter.select(pipeline));
+            match or_add {
+                Some(flow) if ids.is_empty() => add(pipeline, flow, now, journal),
+                _ => modify(pipeline, &ids, *cookie, actions, now, journal),
             }
-            let replaced = strict(pipeline, flow.table, flow.priority, &flow.matching);
-            let id = pipeline.insert(flow.clone(), now)?;
-            change.replace(&replaced, id);
         }
-        FlowMod::Modify { filter, cookie, actions } => {
-            let ids = loose(pipeline, filter);
-            modify(pipeline, &ids, *cookie, actions, change)?;
-        }
-        FlowMod::ModifyStrict { table, priority, matching, cookie, actions } => {
-            let ids = strict(pipeline, *table, *priority, matching);
-            modify(pipeline, &ids, *cookie, actions, change)?;
+        FlowMod::ModifyStrict { filter, priority, cookie, actions, or_add } => {
+            let ids = ids(filter.select_strict(pipeline, *priority));
+            match or_add {
+                Some(flow) if ids.is_empty() => add(pipeline, flow, now, journal),
+                _ => modify(pipeline, &ids, *cookie, actions, now, journal),
+            }
         }
         FlowMod::Delete(filter) => {
-            let ids = loose(pipeline, filter);
-            delete(pipeline, &ids, change);
+            let ids = ids(filter.select(pipeline));
+            delete(pipeline, &ids, journal);
+            Ok(())
         }
-        FlowMod::DeleteStrict { table, priority, matching } => {
-            let ids = strict(pipeline, *table, *priority, matching);
-            delete(pipeline, &ids, change);
+        FlowMod::DeleteStrict { filter, priority } => {
+            let ids = ids(filter.select_strict(pipeline, *priority));
+            delete(pipeline, &ids, journal);
+            Ok(())
         }
     }
+}
+
+fn ids<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<FlowId> {
+    entries.map(|entry| entry.id).collect()
+}
+
+fn add(pipeline: &mut Pipeline, flow: &Flow, now: Time, journal: &mut Journal) -> Result<(), FlowModError> {
+    let Flow { table, priority, matching, .. } = flow;
+    if flow.flags.check_overlap && pipeline.overlapping(*table, *priority, matching).next().is_some() {
+        return Err(FlowModError::Overlap { table: *table, priority: *priority });
+    }
+    if pipeline.len() >= MAX_FLOWS && pipeline.get_strict(*table, *priority, matching).is_none() {
+        return Err(FlowModError::Full);
+    }
+    journal.added(pipeline.insert(flow.clone(), now)?);
     Ok(())
 }
 
@@ -220,44 +264,21 @@ fn modify(
     ids: &[FlowId],
     cookie: Option<u64>,
     actions: &[Action],
-    change: &mut Changes,
-) -> Result<(), Refusal> {
-    for old in ids {
-        let Some(entry) = pipeline.get(*old) else { continue };
-        let mut flow = Flow::clone(&entry.flow);
-        flow.actions = actions.to_vec();
-        flow.cookie = cookie.unwrap_or(flow.cookie);
-        // That was about its adding: these counters go on.
-        flow.flags.reset_counts = false;
-        // Added again in its own place, at its own time.
-        let added = entry.added;
-        let id = pipeline.insert(flow, added)?;
-        change.replace(&[*old], id);
+    now: Time,
+    journal: &mut Journal,
+) -> Result<(), FlowModError> {
+    for id in ids {
+        if let Some(inserted) = pipeline.modify(*id, actions, cookie, now)? {
+            journal.modified(inserted);
+        }
     }
     Ok(())
 }
 
-fn delete(pipeline: &mut Pipeline, ids: &[FlowId], change: &mut Changes) {
+fn delete(pipeline: &mut Pipeline, ids: &[FlowId], journal: &mut Journal) {
     for id in ids {
-        pipeline.remove(*id);
-        change.remove(*id);
-    }
-}
-
-/// A [`Change`] being gathered: what came and went within one bundle is in neither list.
-#[derive(Default)]
-pub(crate) struct Changes(pub(crate) Change);
-
-impl Changes {
-    fn replace(&mut self, old: &[FlowId], new: FlowId) {
-        old.iter().for_each(|id| self.remove(*id));
-        self.0.added.push(new);
-    }
-
-    pub(crate) fn remove(&mut self, id: FlowId) {
-        match self.0.added.iter().position(|added| *added == id) {
-            Some(at) => drop(self.0.added.swap_remove(at)),
-            None => self.0.removed.push(id),
+        if let Some(displaced) = pipeline.remove(*id) {
+            journal.removed(displaced, RemovedReason::Delete);
         }
     }
 }

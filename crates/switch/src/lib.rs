@@ -9,13 +9,19 @@
 //! * [`control`] serves what the command line prints, over a Unix socket of JSON lines.
 //! * Every call is safe from any thread.
 //!
-//! The OpenFlow server (`BRIDGE.mgmt`) will be a module beside [`control`].
+//! * [`openflow`] serves OpenFlow clients: tools on `BRIDGE.mgmt`, controllers by TCP.
 
 mod bridge;
 pub mod control;
+mod events;
 mod flow_mod;
+mod journal;
+pub mod openflow;
 mod saved;
+mod socket;
 
-pub use bridge::{Bridge, BundleError, FlowReport, PortReport};
-pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError};
+pub use bridge::{Bridge, BundleError, ChangeError, FlowReport, PortReport, TableReport};
+pub use events::{FlowChange, FlowEvent, Listener, Origin};
+pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError, MAX_FLOWS};
 pub use saved::SavedError;
+pub use socket::ServerError;

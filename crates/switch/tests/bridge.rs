@@ -163,7 +163,6 @@ fn flow_mods_mean_what_they_mean_in_open_vswitch() {
         return;
     }
     let bed = Bed::new();
-    let flow = |line| parse_flow(line, &PortNames::none()).unwrap();
     let fill = || {
         bed.add(&[
             "cookie=1,table=0,priority=5,ip actions=NORMAL",
@@ -183,8 +182,7 @@ fn flow_mods_mean_what_they_mean_in_open_vswitch() {
     }
     // Strict: the very one.
     fill();
-    let strict =
-        |priority| FlowMod::DeleteStrict { table: 0, priority, matching: flow("ip actions=drop").matching };
+    let strict = |priority| FlowMod::DeleteStrict { filter: filter("table=0,ip"), priority };
     bed.bridge.bundle(&[strict(4)]).unwrap();
     assert_eq!(bed.bridge.flow_count(), 4);
     bed.bridge.bundle(&[strict(5)]).unwrap();
@@ -196,7 +194,12 @@ fn flow_mods_mean_what_they_mean_in_open_vswitch() {
     assert_eq!(bed.dump("cookie=9/-1").len(), 1);
     // Modify changes the actions only; loose where the match is at least as narrow.
     bed.bridge
-        .bundle(&[FlowMod::Modify { filter: filter("table=0,ip"), cookie: None, actions: vec![] }])
+        .bundle(&[FlowMod::Modify {
+            filter: filter("table=0,ip"),
+            cookie: None,
+            actions: vec![],
+            or_add: None,
+        }])
         .unwrap();
     assert_eq!(bed.dump("table=0,ip").iter().filter(|text| text.ends_with("actions=drop")).count(), 2);
     assert_eq!(bed.dump("cookie=2/-1").len(), 1, "the cookie stays");

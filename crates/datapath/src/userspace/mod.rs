@@ -1,8 +1,8 @@
 //! The userspace datapath: packet sockets, UDP sockets, and the pipeline's own evaluator.
 //!
-//! One thread owns everything that a packet needs (ports, state, the pipeline in force), so nothing
-//! is locked in a packet's way, and a pipeline is replaced between two packets. [`Userspace`] is the
-//! handle: it sends the thread a command and waits for the answer.
+//! One thread owns what a packet needs (ports, state), and reads the flows under their lock for a batch
+//! of packets at a time, so that changes of flows take effect between two packets. [`Userspace`] is
+//! the handle: it sends the thread a command and waits for the answer.
 //!
 //! Simple and right rather than fast: whole plain frames, one system call a frame. Offloads are
 //! switched off on the devices it serves ([`crate::offload`]), on the bridge's side by itself.
@@ -14,16 +14,14 @@
 //! * Sending never blocks: what a device doesn't take at once is dropped and counted.
 //! * Without traffic the thread sleeps; with a port whose device is down or absent it looks four
 //!   times a second.
-//!
-//! # Limits
-//!
-//! Packets for controllers have nobody to go to yet: they are counted as dropped.
 
 mod device;
 mod udp;
 mod worker;
 
-use crate::{Change, Datapath, Error, FlowStatistics, PortSpec, PortStatus, clock};
+use crate::{
+    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus, clock,
+};
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
@@ -36,6 +34,7 @@ use worker::{Command, Worker};
 
 /// The datapath's handle. Dropped, it ends the thread and closes every socket.
 pub struct Userspace {
+    flows: Flows,
     commands: SyncSender<Command>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
@@ -49,12 +48,13 @@ impl Userspace {
     /// When the kernel has no thread or descriptor left.
     pub fn start() -> Result<Userspace, Error> {
         let (commands, receiver) = sync_channel(16);
-        let (worker, waker) = Worker::new(receiver).map_err(Error::Start)?;
+        let flows = Flows::default();
+        let (worker, waker) = Worker::new(receiver, Arc::clone(&flows)).map_err(Error::Start)?;
         let thread = std::thread::Builder::new()
             .name("datapath".to_owned())
             .spawn(move || worker.run())
             .map_err(Error::Start)?;
-        Ok(Userspace { commands, waker, thread: Some(thread) })
+        Ok(Userspace { flows, commands, waker, thread: Some(thread) })
     }
 
     /// Run `ask` in the thread, between two packets.
@@ -108,9 +108,25 @@ impl Datapath for Userspace {
         self.ask(Worker::refresh_ports)
     }
 
-    fn commit(&mut self, pipeline: &Arc<Pipeline>, _changed: &Change) -> Result<(), Error> {
-        let pipeline = Arc::clone(pipeline);
-        self.ask(move |worker| worker.set_pipeline(pipeline))
+    fn flows(&self) -> Flows {
+        Arc::clone(&self.flows)
+    }
+
+    /// The thread reads the flows themselves: under the caller's lock they are in force already.
+    fn commit(&mut self, _flows: &Pipeline, _changed: &Change) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn set_packet_in_sink(&mut self, sink: PacketInSink) -> Result<(), Error> {
+        self.ask(move |worker| worker.set_packet_in_sink(sink))
+    }
+
+    fn punt_misses(&mut self, punt: bool) -> Result<(), Error> {
+        self.with_state(move |state| state.punt_misses = punt)
+    }
+
+    fn packet_out(&mut self, packet: PacketOut) -> Result<(), Error> {
+        self.ask(move |worker| worker.packet_out(packet))
     }
 
     fn flow_statistics(&self, flow: &Entry) -> FlowStatistics {

@@ -2,9 +2,9 @@
 
 use super::device::Device;
 use super::udp::{NoFrame, Tunnel};
-use crate::Error;
 use crate::clock;
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
+use crate::{Error, Flows, PacketInSink, PacketOut};
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::{DropReason, Output, Packet, Pipeline, State, TunnelKey, Unobserved, Verdict};
 use mio::unix::SourceFd;
@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Frames taken from one port before the next gets its turn.
@@ -42,7 +42,8 @@ pub(super) enum Command {
 pub(super) struct Worker {
     poll: Poll,
     commands: Receiver<Command>,
-    pipeline: Arc<Pipeline>,
+    flows: Flows,
+    packet_in_sink: Option<PacketInSink>,
     state: State,
     ports: BTreeMap<PortNo, Port>,
     buffer: Box<[u8]>,
@@ -70,13 +71,14 @@ enum End {
 
 impl Worker {
     /// A worker without ports, and what wakes it up for a command.
-    pub(super) fn new(commands: Receiver<Command>) -> io::Result<(Worker, Arc<Waker>)> {
+    pub(super) fn new(commands: Receiver<Command>, flows: Flows) -> io::Result<(Worker, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let worker = Worker {
             poll,
             commands,
-            pipeline: Arc::default(),
+            flows,
+            packet_in_sink: None,
             state: State::default(),
             ports: BTreeMap::new(),
             buffer: vec![0; LONGEST].into_boxed_slice(),
@@ -140,6 +142,8 @@ impl Worker {
 
     /// Take up to a batch of frames from one port.
     fn serve(&mut self, number: PortNo) {
+        let flows = Arc::clone(&self.flows);
+        let flows = flows.read().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..BATCH {
             let Some(port) = self.ports.get_mut(&number) else { return };
             let received = port.receive(&mut self.buffer);
@@ -149,7 +153,7 @@ impl Worker {
             match received {
                 Ok((frame, tunnel)) => {
                     port.rx.count(frame.len());
-                    self.process(Packet { in_port: number, frame, tunnel });
+                    self.process(&flows, Packet { in_port: number, frame, tunnel });
                 }
                 Err(Missing::Dropped(reason)) => port.drops.count(reason),
                 Err(Missing::Error) => {
@@ -173,15 +177,33 @@ impl Worker {
         }
     }
 
-    fn process(&mut self, packet: Packet) {
+    fn process(&mut self, flows: &Pipeline, packet: Packet) {
         let in_port = packet.in_port;
-        let verdict = self.pipeline.process(&mut self.state, packet, clock::now(), &mut Unobserved);
-        let Verdict { outputs, packet_ins, drop, lost, .. } = verdict;
+        let verdict = flows.process(&mut self.state, packet, clock::now(), &mut Unobserved);
+        self.conclude(in_port, verdict);
+    }
+
+    pub(super) fn packet_out(&mut self, packet: PacketOut) {
+        let PacketOut { in_port, metadata, actions, frame } = packet;
+        let flows = Arc::clone(&self.flows);
+        let flows = flows.read().unwrap_or_else(PoisonError::into_inner);
+        let packet = Packet { in_port, frame, tunnel: TunnelKey::default() };
+        let (state, now) = (&mut self.state, clock::now());
+        let verdict = flows.execute(state, packet, &metadata, &actions, now, &mut Unobserved);
+        self.conclude(in_port, verdict);
+    }
+
+    /// Send what is to be sent, to ports and to controllers, and count what went nowhere.
+    fn conclude(&mut self, in_port: PortNo, verdict: Verdict) {
+        let Verdict { outputs, packet_ins, drop, lost } = verdict;
+        let sink = self.packet_in_sink.as_ref();
+        let untaken = packet_ins.into_iter().map(|p| sink.is_some_and(|sink| sink(p)));
+        let untaken = untaken.filter(|taken| !taken).count();
         if let Some(port) = self.ports.get_mut(&in_port) {
             // `drop` is the last of `lost`, where that has any.
             let reasons = lost.iter().chain(drop.iter().filter(|_| lost.is_empty()));
             reasons.for_each(|drop| port.drops.count(drop.reason));
-            packet_ins.iter().for_each(|_| port.drops.count(DropReason::NoController));
+            (0..untaken).for_each(|_| port.drops.count(DropReason::NoController));
         }
         for output in outputs {
             self.send(&output);
@@ -206,8 +228,8 @@ impl Worker {
         &mut self.state
     }
 
-    pub(super) fn set_pipeline(&mut self, pipeline: Arc<Pipeline>) {
-        self.pipeline = pipeline;
+    pub(super) fn set_packet_in_sink(&mut self, sink: PacketInSink) {
+        self.packet_in_sink = Some(sink);
     }
 
     pub(super) fn add_port(&mut self, spec: &PortSpec) -> Result<(), Error> {

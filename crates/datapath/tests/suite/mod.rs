@@ -15,8 +15,7 @@ use crate::common::{Namespace, attach_host, eventually, host, pings, tcp_passes}
 use footbridge_datapath::{Attachment, Change, Datapath, Link, PortSpec, PortStatus};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{PortNames, PortNo};
-use footbridge_pipeline::{DropReason, FlowId, Pipeline, Time};
-use std::sync::Arc;
+use footbridge_pipeline::{DropReason, FlowId, Time};
 use std::time::{Duration, Instant};
 
 mod tunnels;
@@ -39,18 +38,17 @@ macro_rules! datapath_suite {
 }
 pub(crate) use datapath_suite;
 
-/// A datapath in a namespace, with the flows it was given.
+/// A datapath in a namespace.
 struct Bed {
     namespace: Namespace,
     datapath: Box<dyn Datapath>,
-    pipeline: Arc<Pipeline>,
 }
 
 impl Bed {
     fn new(factory: Factory) -> Bed {
         let namespace = Namespace::new("br");
         let datapath = namespace.enter(factory);
-        Bed { namespace, datapath, pipeline: Arc::default() }
+        Bed { namespace, datapath }
     }
 
     /// A host behind a port; address 10.0.0.NUMBER/24.
@@ -74,16 +72,16 @@ impl Bed {
 
     /// Replace all flows.
     fn flows(&mut self, flows: &[&str]) {
-        let mut next = Pipeline::clone(&self.pipeline);
-        let removed: Vec<FlowId> = next.entries().map(|entry| entry.id).collect();
-        removed.iter().for_each(|id| drop(next.remove(*id)));
+        let shared = self.datapath.flows();
+        let mut pipeline = shared.write().unwrap();
+        let removed: Vec<FlowId> = pipeline.entries().map(|entry| entry.id).collect();
+        removed.iter().for_each(|id| drop(pipeline.remove(*id)));
         let insert = |line: &&str| {
-            next.insert(parse_flow(line, &PortNames::none()).unwrap(), footbridge_datapath::clock::now())
-                .unwrap()
+            let flow = parse_flow(line, &PortNames::none()).unwrap();
+            pipeline.insert(flow, footbridge_datapath::clock::now()).unwrap().entry.id
         };
         let added = flows.iter().map(insert).collect();
-        self.pipeline = Arc::new(next);
-        self.datapath.commit(&self.pipeline, &Change { added, removed }).unwrap();
+        self.datapath.commit(&pipeline, &Change { added, removed }).unwrap();
     }
 
     fn status(&self, number: u32) -> PortStatus {
@@ -114,7 +112,9 @@ pub(crate) fn carries_ping_between_two_ports(factory: Factory) {
     assert!(one.rx.packets >= 4, "3 pings and an ARP request: {one:?}");
     assert_eq!(one.rx, two.tx);
     assert_eq!(two.rx, one.tx);
-    let flow = bed.pipeline.entries().next().unwrap();
+    let flows = bed.datapath.flows();
+    let flows = flows.read().unwrap();
+    let flow = flows.entries().next().unwrap();
     let statistics = bed.datapath.flow_statistics(flow);
     assert_eq!((statistics.packets, statistics.bytes), (one.rx.packets, one.rx.bytes));
     assert!(statistics.last_used > Some(Time::default()));

@@ -172,12 +172,10 @@ impl Bridge {
         let mut pipeline = Pipeline::new();
         let mut lines = HashMap::new();
         for parsed in parse_dump(dump, file, &names).map_err(|error| WalkError::Parse(Box::new(error)))? {
-            let id = pipeline.insert(parsed.flow, Time::default()).map_err(|refusal| WalkError::Refused {
-                file: file.to_owned(),
-                line: parsed.line,
-                refusal,
+            let inserted = pipeline.insert(parsed.flow, Time::default()).map_err(|refusal| {
+                WalkError::Refused { file: file.to_owned(), line: parsed.line, refusal }
             })?;
-            lines.insert(id, parsed.line);
+            lines.insert(inserted.entry.id, parsed.line);
         }
         let mut ports = PortSet::default();
         for (number, name) in names.iter() {

@@ -1,7 +1,7 @@
 //! The difference between the flows that are wanted and those that stand.
 
 use footbridge_openflow::{Flow, Match};
-use footbridge_switch::FlowMod;
+use footbridge_switch::{FlowFilter, FlowMod};
 use std::collections::HashMap;
 
 /// The changes that turn `present` into `desired`: additions first, in the order of `desired`.
@@ -20,9 +20,8 @@ pub(super) fn diff<'a>(desired: &'a [Flow], present: impl Iterator<Item = &'a Fl
     let mut stale: Vec<Place<'_>> = left.into_keys().collect();
     stale.sort();
     changes.extend(stale.into_iter().map(|(table, priority, matching)| FlowMod::DeleteStrict {
-        table,
+        filter: FlowFilter { matching: matching.clone(), ..FlowFilter::table(table) },
         priority,
-        matching: matching.clone(),
     }));
     changes
 }
@@ -41,7 +40,8 @@ mod tests {
         let present = [flow(1, 1), flow(2, 1), flow(3, 1)];
         let wanted = [flow(1, 1), flow(2, 2), flow(4, 2)];
         let changes = diff(&wanted, present.iter());
-        let gone = FlowMod::DeleteStrict { table: 0, priority: 1, matching: flow(3, 0).matching };
+        let filter = FlowFilter { matching: flow(3, 0).matching, ..FlowFilter::table(0) };
+        let gone = FlowMod::DeleteStrict { filter, priority: 1 };
         assert_eq!(changes, [FlowMod::Add(flow(2, 2)), FlowMod::Add(flow(4, 2)), gone]);
         assert_eq!(diff(&present, present.iter()), []);
     }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::host::Link as Device;
-use footbridge_datapath::{Change, Datapath, DropCounts, Error, FlowStatistics, PortStatus, Traffic};
+use footbridge_datapath::{
+    Change, Datapath, DropCounts, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortStatus, Traffic,
+};
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
@@ -65,6 +67,7 @@ fn state() -> NodeState {
 /// A datapath that carries nothing, and refuses what it is told to.
 #[derive(Default)]
 pub(crate) struct Fake {
+    pub(crate) flows: Flows,
     pub(crate) ports: BTreeSet<PortNo>,
     pub(crate) no_tunnels: bool,
     pub(crate) stopped: Arc<AtomicBool>,
@@ -99,7 +102,23 @@ impl Datapath for Fake {
         self.going()
     }
 
-    fn commit(&mut self, _: &Arc<Pipeline>, _: &Change) -> Result<(), Error> {
+    fn flows(&self) -> Flows {
+        Arc::clone(&self.flows)
+    }
+
+    fn commit(&mut self, _: &Pipeline, _: &Change) -> Result<(), Error> {
+        self.going()
+    }
+
+    fn set_packet_in_sink(&mut self, _: PacketInSink) -> Result<(), Error> {
+        self.going()
+    }
+
+    fn punt_misses(&mut self, _: bool) -> Result<(), Error> {
+        self.going()
+    }
+
+    fn packet_out(&mut self, _: PacketOut) -> Result<(), Error> {
         self.going()
     }
 

@@ -4,16 +4,15 @@ use super::{Level, Live, Run, UNSET_PORT, port_number};
 use crate::conntrack::{Outcome, Request, state};
 use crate::drop_reason::DropReason;
 use crate::observer::List;
+use crate::table::Entry;
 use crate::verdict::PacketIn;
 use footbridge_openflow::action::{Controller, Ct, CtZone, Subfield};
 use footbridge_openflow::field::Prereq;
-use footbridge_openflow::{Action, Field, Key, PortNo};
+use footbridge_openflow::{Action, Field, Key, Match, PortNo};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
-/// OFPR_ACTION
-const REASON_ACTION: u8 = 1;
 /// The present bit of vlan_tci.
 const VLAN_PRESENT: u128 = 0x1000;
 const TCP_FIN_OR_RST: u128 = 0x05;
@@ -53,7 +52,7 @@ impl<'p> Run<'p, '_> {
                     self.enter_table(table, port, *with_ct_orig);
                 }
             }
-            Action::GotoTable(table) => self.enter_table(*table, None, false),
+            Action::GotoTable(table) => self.enter_first(*table),
             Action::Ct(ct) => self.track(ct),
             Action::Clone(_) => self.clone_packet(action),
             Action::FinTimeout { .. } => {
@@ -168,47 +167,52 @@ impl<'p> Run<'p, '_> {
         if let Some(level) = self.levels.last_mut() {
             level.next = level.actions.len();
         }
+        let (table, entry) = self.acting();
         for id in controllers {
-            self.send_packet_in(&Controller {
-                max_len: u16::MAX,
-                reason: PacketIn::INVALID_TTL,
-                id: *id,
-                userdata: Vec::new(),
-                pause: false,
-                meter: None,
-            });
+            let reason = PacketIn::INVALID_TTL;
+            self.send_packet_in(
+                &Controller { reason, id: *id, ..Controller::output(u16::MAX) },
+                table,
+                entry,
+            );
         }
         self.lose(DropReason::TtlExpired);
     }
 
+    /// `controller(...)`, or a plain output to the controllers, whose reason is the list it stands in.
     fn packet_in(&mut self, controller: &Controller) {
-        self.send_packet_in(controller);
+        let (table, entry) = self.acting();
+        let reason = match self.levels.last().map(|level| level.list) {
+            Some(List::ActionSet) if controller.is_output() => PacketIn::ACTION_SET,
+            Some(List::PacketOut) if controller.is_output() => PacketIn::PACKET_OUT,
+            _ => controller.reason,
+        };
+        self.send_packet_in(&Controller { reason, ..controller.clone() }, table, entry);
     }
 
     /// To the controllers as `output:CONTROLLER` sends it.
     pub(super) fn output_to_controller(&mut self, max_len: u16) {
-        self.send_packet_in(&Controller {
-            max_len,
-            reason: REASON_ACTION,
-            id: 0,
-            userdata: Vec::new(),
-            pause: false,
-            meter: None,
-        });
+        self.packet_in(&Controller::output(max_len));
     }
 
-    fn send_packet_in(&mut self, controller: &Controller) {
-        let table = self.acting_table();
+    /// The table and the flow whose action this is.
+    fn acting(&self) -> (u8, Option<&'p Entry>) {
+        (self.acting_table(), self.levels.last().and_then(|level| level.entry))
+    }
+
+    pub(super) fn send_packet_in(&mut self, controller: &Controller, table: u8, entry: Option<&Entry>) {
         let Live { frame, key, .. } = &mut self.packet;
         frame.write(key);
         let bytes = frame.bytes();
         let kept = if controller.max_len == u16::MAX { bytes.len() } else { controller.max_len.into() };
         self.around.observer.packet_in(controller.id, controller.reason);
-        let cookie = self.levels.last().and_then(|level| level.entry).map_or(0, |entry| entry.flow.cookie);
         self.verdict.packet_ins.push(PacketIn {
             reason: controller.reason,
             table,
-            cookie,
+            cookie: entry.map_or(u64::MAX, |entry| entry.flow.cookie),
+            table_miss: entry.is_some_and(|entry| {
+                controller.is_output() && entry.flow.priority == 0 && entry.flow.matching == Match::any()
+            }),
             controller: controller.id,
             in_port: port_number(key.get(Field::InPortOxm)).unwrap_or(PortNo::NONE),
             frame: bytes[..kept.min(bytes.len())].to_vec(),

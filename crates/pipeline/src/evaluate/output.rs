@@ -13,7 +13,7 @@ impl Run<'_, '_> {
     pub(super) fn output_to(&mut self, port: PortNo, max_len: Option<u32>) {
         match port {
             PortNo::IN_PORT => self.send(self.in_port(), max_len),
-            PortNo::TABLE => self.enter_table(0, None, false),
+            PortNo::TABLE => self.enter_first(0),
             PortNo::NORMAL => self.normal(),
             PortNo::FLOOD => self.flood(false, max_len),
             PortNo::ALL => self.flood(true, max_len),

@@ -61,7 +61,7 @@ fn one_match_may_stand_at_several_priorities() {
         .into_iter()
         .map(|priority| {
             let text = format!("cookie={priority},priority={priority},ip actions=drop");
-            pipeline.insert(flow(&text), Time::default()).unwrap()
+            pipeline.insert(flow(&text), Time::default()).unwrap().entry.id
         })
         .collect();
     let mut seen = Vec::new();
@@ -77,10 +77,10 @@ fn one_match_may_stand_at_several_priorities() {
 fn a_replaced_flow_keeps_its_counters_unless_it_resets_them_and_its_age_restarts() {
     let mut pipeline = pipeline(&["ip actions=drop"]);
     pipeline.entries().next().unwrap().counters.hit(100, Time(5));
-    let id = pipeline.insert(flow("ip actions=output:1"), Time(9)).unwrap();
+    let id = pipeline.insert(flow("ip actions=output:1"), Time(9)).unwrap().entry.id;
     let entry = pipeline.get(id).unwrap();
     assert_eq!((entry.counters.packets(), entry.counters.bytes(), entry.added), (1, 100, Time(9)));
-    let id = pipeline.insert(flow("reset_counts,ip actions=output:2"), Time(10)).unwrap();
+    let id = pipeline.insert(flow("reset_counts,ip actions=output:2"), Time(10)).unwrap().entry.id;
     assert_eq!(pipeline.get(id).unwrap().counters.packets(), 0);
     assert_eq!(pipeline.len(), 1);
 }
@@ -88,9 +88,9 @@ fn a_replaced_flow_keeps_its_counters_unless_it_resets_them_and_its_age_restarts
 #[test]
 fn flow_numbers_are_not_used_again() {
     let mut pipeline = Pipeline::new();
-    let first = pipeline.insert(flow("ip actions=drop"), Time::default()).unwrap();
+    let first = pipeline.insert(flow("ip actions=drop"), Time::default()).unwrap().entry.id;
     pipeline.remove(first).unwrap();
-    let second = pipeline.insert(flow("ip actions=drop"), Time::default()).unwrap();
+    let second = pipeline.insert(flow("ip actions=drop"), Time::default()).unwrap().entry.id;
     assert_ne!(first, second);
     assert!(pipeline.get(first).is_none() && pipeline.remove(first).is_none());
 }
@@ -181,7 +181,7 @@ proptest! {
             };
             let at = all.iter().position(|(p, m, _)| *p == priority && *m == matching);
             if add {
-                let id = pipeline.insert(Flow::new(0, priority, 0, matching.clone(), vec![]), Time::default()).unwrap();
+                let id = pipeline.insert(Flow::new(0, priority, 0, matching.clone(), vec![]), Time::default()).unwrap().entry.id;
                 match at {
                     Some(at) => all[at].2 = id,
                     None => all.push((priority, matching, id)),
@@ -203,5 +203,86 @@ proptest! {
             }
             prop_assert_eq!(pipeline.lookup(0, &packet).map(|found| found.entry.id), expected.map(|(_, id)| id));
         }
+    }
+}
+
+/// Everything that can be seen of a pipeline: flows in order with counters, and which takes a packet.
+fn picture(pipeline: &Pipeline) -> Vec<(FlowId, Flow, Time, Time, u64)> {
+    let entries = pipeline.entries();
+    entries.map(|e| (e.id, Flow::clone(&e.flow), e.added, e.modified, e.counters.packets())).collect()
+}
+
+proptest! {
+    /// Adds, replacements, modifications and removals, undone in reverse, leave no trace: flows, order,
+    /// numbers, ages and counters are as before.
+    #[test]
+    fn what_is_undone_never_was(
+        standing in prop::collection::vec((0u8..3, 0u16..3, 0usize..5), 0..12),
+        changes in prop::collection::vec((0u8..4, 0u8..3, 0u16..3, 0usize..5), 0..20),
+    ) {
+        let matches = ["", "ip,", "tcp,", "ip,nw_dst=10.0.0.1,", "ip,nw_dst=10.0.0.2,"];
+        let make = |table: u8, priority: u16, at: usize, actions: &str| {
+            flow(&format!("table={table},priority={priority},{}actions={actions}", matches[at]))
+        };
+        let mut pipeline = Pipeline::new();
+        for (table, priority, at) in standing {
+            let id = pipeline.insert(make(table, priority, at, "drop"), Time(1)).unwrap().entry.id;
+            pipeline.get(id).unwrap().counters.hit(60, Time(2));
+        }
+        let before = picture(&pipeline);
+        enum Undo { Remove(FlowId), Restore(Displaced) }
+        let undo = |inserted: Inserted| match inserted.replaced {
+            Some(old) => Undo::Restore(old),
+            None => Undo::Remove(inserted.entry.id),
+        };
+        let mut journal = Vec::new();
+        for (what, table, priority, at) in changes {
+            let new = make(table, priority, at, "output:1");
+            let standing = pipeline.get_strict(table, priority, &new.matching).map(|entry| entry.id);
+            match (what, standing) {
+                (0 | 1, _) => journal.push(undo(pipeline.insert(new, Time(3)).unwrap())),
+                (2, Some(id)) => {
+                    let modified = pipeline.modify(id, &new.actions, Some(9), Time(3)).unwrap();
+                    journal.extend(modified.map(undo));
+                }
+                (_, Some(id)) => journal.extend(pipeline.remove(id).map(Undo::Restore)),
+                _ => {}
+            }
+        }
+        for undo in journal.into_iter().rev() {
+            match undo {
+                Undo::Remove(id) => drop(pipeline.remove(id)),
+                Undo::Restore(old) => pipeline.restore(old),
+            }
+        }
+        prop_assert_eq!(picture(&pipeline), before);
+        for entry in pipeline.entries() {
+            let strict = pipeline.get_strict(entry.flow.table, entry.flow.priority, &entry.flow.matching);
+            prop_assert_eq!(strict.map(|e| e.id), Some(entry.id));
+            prop_assert_eq!(pipeline.get(entry.id).map(|e| e.id), Some(entry.id));
+        }
+    }
+
+    /// The shapes that a filter passes over hold none of its flows.
+    #[test]
+    fn within_and_overlapping_are_what_a_look_at_every_flow_says(
+        standing in prop::collection::vec((0u8..2, 0u16..3, 0usize..6), 0..20),
+        asked in (0u8..2, 0u16..3, 0usize..6),
+    ) {
+        let matches =
+            ["", "ip,", "tcp,", "ip,nw_dst=10.0.0.1,", "ip,nw_dst=10.0.0.0/8,", "tcp,tp_dst=80,"];
+        let make = |(table, priority, at): (u8, u16, usize)| {
+            flow(&format!("table={table},priority={priority},{}actions=drop", matches[at]))
+        };
+        let mut pipeline = Pipeline::new();
+        standing.into_iter().for_each(|s| drop(pipeline.insert(make(s), Time(1)).unwrap()));
+        let Flow { table, priority, matching, .. } = make(asked);
+        let ids = |entries: &mut dyn Iterator<Item = &Arc<Entry>>| entries.map(|e| e.id).collect::<Vec<_>>();
+        let mut subset = pipeline.table(table).filter(|e| e.flow.matching.is_subset_of(&matching));
+        prop_assert_eq!(ids(&mut pipeline.within(Some(table), &matching)), ids(&mut subset));
+        let mut overlapping = pipeline.table(table).filter(|e| {
+            e.flow.priority == priority && e.flow.matching != matching && e.flow.matching.overlaps(&matching)
+        });
+        prop_assert_eq!(ids(&mut pipeline.overlapping(table, priority, &matching)), ids(&mut overlapping));
     }
 }

@@ -9,8 +9,9 @@ mod protocol;
 mod rows;
 mod server;
 
+pub use crate::socket::ServerError;
 pub use client::{Client, ClientError};
 pub use protocol::{
     ConnectionRow, EndpointRow, FdbRow, FlowRow, MAX_REQUEST, PortRow, Reply, Request, StatusRow, TrafficRow,
 };
-pub use server::{Server, ServerError};
+pub use server::Server;

@@ -2,12 +2,12 @@
 
 use super::protocol::{MAX_REQUEST, Reply, Request, StatusRow};
 use super::rows;
+use crate::socket::{ServerError, SocketFile};
 use crate::{Bridge, FlowFilter};
 use footbridge_datapath::{Error, clock};
 use footbridge_openflow::PortNames;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -24,60 +24,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A listening control socket. Dropped, it removes the socket's file.
 pub struct Server {
     listener: UnixListener,
-    path: PathBuf,
     bridge: Arc<Bridge>,
-}
-
-/// Why there is no control socket.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Another process answers there.
-    #[error("another bridge is running at {}", .path.display())]
-    InUse {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Something that isn't a socket has the name.
-    #[error("{} is there and not a socket: move it away", .path.display())]
-    NotASocket {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The socket could not be made.
-    #[error("cannot listen at {}: {source}", .path.display())]
-    Listen {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    _socket: SocketFile,
 }
 
 impl Server {
-    /// Listen at `path`, for its owner only. A socket that a dead process left there is replaced.
-    ///
-    /// The socket appears under its name only when it is ready and has its mode. Has to be called
-    /// within a tokio runtime.
+    /// Listen at `path`, for its owner only. Has to be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// When a live bridge is there already, or the socket can't be made.
     pub fn bind(path: &Path, bridge: Arc<Bridge>) -> Result<Server, ServerError> {
-        refuse_living(path)?;
-        let failed = |source| ServerError::Listen { path: path.to_owned(), source };
-        let mut unready = path.as_os_str().to_owned();
-        unready.push(format!(".{}", std::process::id()));
-        let unready = PathBuf::from(unready);
-        // Perhaps left by a process of the same number that was killed here.
-        match std::fs::remove_file(&unready) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&unready).map_err(failed)?;
-        std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(0o600))
-            .and_then(|()| std::fs::rename(&unready, path))
-            .map_err(failed)?;
-        Ok(Server { listener, path: path.to_owned(), bridge })
+        let socket = SocketFile::listen(path)?;
+        let listen = |source| ServerError::Listen { path: path.to_owned(), source };
+        let listener = socket.listener().and_then(UnixListener::from_std).map_err(listen)?;
+        Ok(Server { listener, _socket: socket, bridge })
     }
 
     /// Answer clients, for ever.
@@ -102,30 +63,6 @@ impl Server {
                 }
             }
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "the control socket was gone already");
-        }
-    }
-}
-
-/// Refuse where somebody listens at `path`, or where it is no socket.
-fn refuse_living(path: &Path) -> Result<(), ServerError> {
-    let path = path.to_owned();
-    match std::fs::symlink_metadata(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(ServerError::Listen { path, source }),
-        Ok(file) if !file.file_type().is_socket() => return Err(ServerError::NotASocket { path }),
-        Ok(_) => {}
-    }
-    match std::os::unix::net::UnixStream::connect(&path) {
-        Ok(_) => Err(ServerError::InUse { path }),
-        Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
-        Err(source) => Err(ServerError::Listen { path, source }),
     }
 }
 

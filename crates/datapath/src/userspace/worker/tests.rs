@@ -21,7 +21,7 @@ fn worker(test: &str) -> Option<Worker> {
         ip link set far up
         ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev far");
     let (_commands, receiver) = std::sync::mpsc::channel();
-    let (mut worker, _waker) = Worker::new(receiver).unwrap();
+    let (mut worker, _waker) = Worker::new(receiver, crate::Flows::default()).unwrap();
     let attachment = Attachment::Device { ifname: "near".to_owned() };
     worker.add_port(&PortSpec { number: PORT, name: "near".to_owned(), attachment }).unwrap();
     Some(worker)
