@@ -4,10 +4,12 @@ pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod lab;
 pub(crate) mod show;
+pub(crate) mod switch;
 pub(crate) mod walk;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 /// The pod network of a Kubernetes node: an OpenFlow bridge and the agent that programs it.
 #[derive(Debug, Parser)]
@@ -21,6 +23,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a node's agent: bridge, flows, routes, devices
     Agent(agent::Arguments),
+    /// Run an OpenFlow switch alone, for ovs-ofctl or any controller
+    Switch(switch::Arguments),
+    /// Attach and detach ports of a running switch
+    Port(switch::Port),
     /// Run a cluster's nodes on this machine and walk through what they do
     Lab(lab::Arguments),
     /// Print the bridge's flows, as ovs-ofctl does
@@ -45,6 +51,8 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         match self.command {
             Command::Agent(arguments) => arguments.run(),
+            Command::Switch(arguments) => arguments.run(),
+            Command::Port(arguments) => arguments.run(),
             Command::Lab(arguments) => arguments.run(),
             Command::Flows(arguments) => arguments.run(),
             Command::Fdb(arguments) => arguments.run(),
@@ -61,6 +69,14 @@ impl Cli {
 pub(crate) fn fail(error: &dyn std::fmt::Display, status: u8) -> ExitCode {
     eprintln!("footbridge: {error}");
     ExitCode::from(status)
+}
+
+/// Log what `filter` lets through to standard error, as every long-running command does.
+pub(crate) fn log_to_stderr(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
+    let (writer, ansi) = (std::io::stderr, false);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi).init();
+    Ok(())
 }
 
 /// Print to standard output. A reader that has had enough is no error.

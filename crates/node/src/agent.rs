@@ -1,14 +1,16 @@
-//! The agent: a datapath, a bridge, its control socket and the loop that programs them, together.
+//! The agent: a datapath, a bridge, its sockets and the loop that programs them, together.
 
 use crate::config::{GATEWAY_PORT, NodeConfig};
 use crate::host::GATEWAY_NAME_MAX;
 use crate::reconcile::{PassError, Reconciler};
 use crate::source::FileSource;
 use crate::store::{Store, StoreError};
-use footbridge_datapath::Datapath;
 use footbridge_datapath::userspace::Userspace;
+use footbridge_datapath::{Datapath, OptionMap};
+use footbridge_openflow::wire::{TlvMapping, TlvTable};
 use footbridge_switch::Bridge;
 use footbridge_switch::control::{Server, ServerError};
+use footbridge_switch::openflow::{OpenFlow, OpenFlowConfig, OpenFlowError};
 use std::fs;
 use std::future::Future;
 use std::io;
@@ -56,6 +58,9 @@ pub enum AgentError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServerError),
+    /// The OpenFlow server.
+    #[error(transparent)]
+    OpenFlow(#[from] OpenFlowError),
     /// The loop.
     #[error(transparent)]
     Start(#[from] PassError),
@@ -103,6 +108,7 @@ async fn run_on(
     let ready = Mark { path: config.run_dir.join(READY) };
     ready.remove();
     let control = tokio::spawn(server.run());
+    let openflow = OpenFlow::start(Arc::clone(&bridge), openflow(&config))?;
     let pid = Mark { path: config.run_dir.join(PID) };
     fs::write(&pid.path, format!("{}\n", std::process::id())).map_err(in_run_dir(pid.path.clone()))?;
     let connections = store.path(CONNECTIONS);
@@ -127,11 +133,30 @@ async fn run_on(
     tracing::info!(node, "ending; devices, routes and guards stay");
     let ended = ended.and_then(|()| close(&bridge, &connections)).map_err(AgentError::Stopped);
     // The marks go before the socket: with that, the run directory is the next agent's.
-    drop((ready, pid));
+    drop((ready, pid, openflow));
     control.abort();
     // It ends with the abort; only then is its socket gone.
     drop(control.await);
     ended
+}
+
+/// OpenFlow for tools on the node: `<run_dir>/<bridge>.mgmt`, where `ovs-ofctl` looks with OVS_RUNDIR.
+fn openflow(config: &AgentConfig) -> OpenFlowConfig {
+    let bridge = &config.node.bridge;
+    let socket = |kind: &str| Some(config.run_dir.join(format!("{bridge}.{kind}")));
+    OpenFlowConfig {
+        datapath_id: OpenFlowConfig::derived_id(&format!("{}/{bridge}", config.node.node)),
+        socket: socket("mgmt"),
+        snoop: socket("snoop"),
+        // What the tunnel port maps, in every datapath.
+        tlv: TlvTable(vec![TlvMapping {
+            option_class: OptionMap::ANTREA.class,
+            option_type: OptionMap::ANTREA.kind,
+            option_len: 4,
+            index: 0,
+        }]),
+        ..OpenFlowConfig::default()
+    }
 }
 
 /// How often the datapath is asked whether it is there.

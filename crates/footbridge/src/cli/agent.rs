@@ -1,7 +1,7 @@
 //! `footbridge agent`: what each node runs.
 
-use crate::cli::fail;
 use crate::cli::lab::Signals;
+use crate::cli::{fail, log_to_stderr};
 use crate::lab::netns;
 use crate::lab::record::{RUN, STATE};
 use clap::{Args, ValueEnum};
@@ -10,7 +10,6 @@ use footbridge_node::{NodeConfig, Subnet, TunnelType};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// Run a node's agent: bridge, flows, routes, devices.
 ///
@@ -95,6 +94,16 @@ impl DatapathKind {
             DatapathKind::Userspace => "userspace",
         }
     }
+
+    /// Whether this program has it.
+    pub(crate) fn available(self) -> Result<(), &'static str> {
+        match self {
+            DatapathKind::Auto | DatapathKind::Userspace => Ok(()),
+            DatapathKind::Ebpf => {
+                Err("this version has no ebpf datapath yet: use --datapath userspace or auto")
+            }
+        }
+    }
 }
 
 impl Arguments {
@@ -107,18 +116,11 @@ impl Arguments {
     }
 
     fn start(self) -> Result<(), Box<dyn Error>> {
-        if self.datapath == DatapathKind::Ebpf {
-            return Err("this version has no ebpf datapath yet: use --datapath userspace or auto".into());
-        }
-        let filter = EnvFilter::try_new(&self.log).map_err(|e| format!("--log {}: {e}", self.log))?;
+        self.datapath.available()?;
         if let Some(netns) = &self.netns {
             netns::enter(netns)?;
         }
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(false)
-            .init();
+        log_to_stderr(&self.log)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut signals = Signals::new()?;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Which bridge.
 #[derive(Debug, Args)]
-struct Which {
+pub(super) struct Which {
     /// The node of the lab; without it, the bridge of the node this runs on
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
@@ -87,7 +87,7 @@ impl Which {
     }
 
     /// Ask, and print the answer: as it is for JSON, else by `text`.
-    fn show(&self, request: &Request, text: impl FnOnce(&Reply) -> String) -> ExitCode {
+    pub(super) fn show(&self, request: &Request, text: impl FnOnce(&Reply) -> String) -> ExitCode {
         match self.ask(request) {
             Ok(reply) if self.json => match serde_json::to_string_pretty(&reply) {
                 Ok(json) => print(&(json + "\n")),

@@ -5,13 +5,16 @@
 //! Field names and their meaning are kept from version to version; new ones may come.
 
 mod client;
+mod ports;
 mod protocol;
 mod rows;
 mod server;
 
 pub use crate::socket::ServerError;
 pub use client::{Client, ClientError};
+pub use ports::{PortTextError, add_port};
 pub use protocol::{
-    ConnectionRow, EndpointRow, FdbRow, FlowRow, MAX_REQUEST, PortRow, Reply, Request, StatusRow, TrafficRow,
+    AttachmentRequest, ConnectionRow, EndpointRow, FdbRow, FlowRow, MAX_REQUEST, PortRequest, PortRow, Reply,
+    Request, StatusRow, TrafficRow,
 };
 pub use server::Server;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The longest request line, in bytes.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -41,6 +41,54 @@ pub enum Request {
         #[serde(default)]
         zone: Option<u16>,
     },
+    /// Attach a port. On a node's bridge its agent takes away those that it does not want.
+    AddPort {
+        /// Which.
+        port: PortRequest,
+    },
+    /// Detach a port.
+    DelPort {
+        /// Its name, or its number.
+        port: String,
+    },
+}
+
+/// A port to attach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortRequest {
+    /// Its OpenFlow name.
+    pub name: String,
+    /// Its number; the lowest free one without.
+    #[serde(default)]
+    pub number: Option<u32>,
+    /// What is behind it.
+    pub attachment: AttachmentRequest,
+}
+
+/// What is behind a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum AttachmentRequest {
+    /// A network device.
+    Device {
+        /// The device's name.
+        device: String,
+    },
+    /// A tunnel to many peers, each packet's destination in its tunnel key.
+    Tunnel {
+        /// `vxlan` or `geneve`.
+        protocol: String,
+        /// UDP port; the protocol's own without.
+        #[serde(default)]
+        udp_port: Option<u16>,
+        /// Network identifier, 24 bits.
+        #[serde(default)]
+        vni: u32,
+        /// The address to send from and receive on; any without.
+        #[serde(default)]
+        local: Option<Ipv4Addr>,
+    },
 }
 
 /// What the bridge answers: `{"reply":"flows","flows":[…]}`.
@@ -73,6 +121,16 @@ pub enum Reply {
     FlushConntrack {
         /// How many connections were forgotten.
         flushed: usize,
+    },
+    /// To [`Request::AddPort`].
+    PortAdded {
+        /// The port's number.
+        number: u32,
+    },
+    /// To [`Request::DelPort`].
+    PortDeleted {
+        /// The number that the port had.
+        number: u32,
     },
     /// The request was wrong, or could not be carried out.
     Error {

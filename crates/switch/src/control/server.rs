@@ -1,11 +1,11 @@
 //! The bridge's end of the control socket.
 
 use super::protocol::{MAX_REQUEST, Reply, Request, StatusRow};
-use super::rows;
+use super::{ports, rows};
 use crate::socket::{ServerError, SocketFile};
 use crate::{Bridge, FlowFilter};
 use footbridge_datapath::{Error, clock};
-use footbridge_openflow::PortNames;
+use footbridge_openflow::{PortNames, PortNo};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -138,6 +138,14 @@ fn carry_out(bridge: &Bridge, request: Request) -> Result<Reply, String> {
             let connections = bridge.connections(zone).map_err(failed)?;
             Reply::Conntrack { connections: connections.iter().map(|c| rows::connection(c, now)).collect() }
         }
+        Request::AddPort { port } => {
+            let PortNo(number) = ports::add_port(bridge, port).map_err(failed)?;
+            Reply::PortAdded { number }
+        }
+        Request::DelPort { port } => match ports::del_port(bridge, &port).map_err(failed)? {
+            Some(PortNo(number)) => Reply::PortDeleted { number },
+            None => return Err(format!("no port has the name '{port}'")),
+        },
         Request::FlushConntrack { zone } => {
             Reply::FlushConntrack { flushed: bridge.flush_connections(zone).map_err(failed)? }
         }

@@ -44,6 +44,20 @@ pub struct OpenFlowConfig {
     pub tlv: TlvTable,
 }
 
+impl OpenFlowConfig {
+    /// A datapath id for a bridge that was given none: the same at each start, and another for each
+    /// host and bridge. Its lower 48 bits are a locally administered MAC address.
+    pub fn derived_id(bridge: &str) -> u64 {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let bytes = host.trim().bytes().chain([0]).chain(bridge.bytes());
+        // FNV-1a: no secret is kept by it, only names told apart, the same way in every version.
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        hash & 0x0000_00ff_ffff_ffff | 0x0000_0200_0000_0000
+    }
+}
+
 /// Why OpenFlow is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenFlowError {
