@@ -49,8 +49,9 @@ fn simple_switch_13_learns_three_hosts_and_then_hears_no_more_of_them() {
     let learned = bed.flows();
     for from in HOSTS {
         for to in HOSTS.into_iter().filter(|to| *to != from) {
-            let matching =
-                format!("priority=1,in_port={from},dl_src=02:00:00:00:00:0{from},dl_dst=02:00:00:00:00:0{to}");
+            let matching = format!(
+                "priority=1,in_port={from},dl_src=02:00:00:00:00:0{from},dl_dst=02:00:00:00:00:0{to}"
+            );
             let actions = format!("output:{to}");
             assert!(learned.contains(&(matching, actions)), "{from} to {to} was not learned: {learned:?}");
         }
@@ -173,7 +174,12 @@ impl Bed {
     fn wait_until(&self, what: &str, holds: impl Fn(&Bed) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !holds(self) {
-            assert!(Instant::now() < deadline, "not within 30 s: {what}; flows {:?}\n{}", self.flows(), self.logs());
+            assert!(
+                Instant::now() < deadline,
+                "not within 30 s: {what}; flows {:?}\n{}",
+                self.flows(),
+                self.logs()
+            );
             sleep(Duration::from_millis(50));
         }
     }
