@@ -3,7 +3,8 @@
 os-ken's own `OfTester` runs every test below a directory and logs a report for people. `Recorder` is
 that same tester: how a test runs and what passes is os-ken's code, not ours. Added here: the tests come
 as a list, a result is a line of JSON, a test that raises something else than os-ken's four kinds of
-failure (which ends `OfTester` for good) is recorded as failed, and no test takes forever.
+failure (which ends `OfTester` for good) is recorded as failed, no test takes forever, and the tester switch,
+an Open vSwitch, gets time for its cache to follow its flows, so that it drops no packet that it should report.
 
 One bug of os-ken's is mended here, because with it no switch can pass the tests that write SCTP ports: it
 takes the checksum of SCTP packets from the text that Python 3 prints for their bytes.
@@ -31,6 +32,7 @@ from os_ken.tests.switch import tester
 SUITES = pathlib.Path(os_ken.tests.switch.__file__).parent / "of13"
 
 # Seconds.
+TESTER_SETTLES = 0.1
 # A test that neither ends nor fails: os-ken waits without limit for a switch that has gone away.
 # Meter tests send for 30 seconds, the longest that any test takes.
 LONGEST_TEST = 60
@@ -71,6 +73,11 @@ class Recorder(tester.OfTester):
                     file=results,
                 )
         os._exit(0)
+
+    def _test_initialize_flow(self, datapath):
+        super()._test_initialize_flow(datapath)
+        if datapath is self.tester_sw:
+            hub.sleep(TESTER_SETTLES)
 
     def _one_time_packet_send(self, pkt):
         hub.sleep(float(os.environ["OS_KEN_SETTLE"]))

@@ -58,9 +58,9 @@ def from_tsv(text):
 
 
 def changes(expected, results):
-    """The tests that pass and did not, or the other way: (name, expected, result)."""
+    """The tests that pass and did not, or the other way, or are new: (name, expected, result)."""
     return [
-        (name, expected[name], result)
+        (name, expected.get(name), result)
         for name, result in results.items()
-        if name in expected and (result == PASSED) != (expected[name] == PASSED)
+        if name not in expected or (result == PASSED) != (expected[name] == PASSED)
     ]
