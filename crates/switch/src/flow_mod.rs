@@ -187,9 +187,9 @@ impl FlowFilter {
 /// Whether some of the actions sends to the port by its number: not through a register or a flood.
 pub(crate) fn outputs_to(actions: &[Action], port: PortNo) -> bool {
     actions.iter().any(|action| match action {
-        Action::Output(to) | Action::OutputTruncated { port: to, .. } | Action::Enqueue { port: to, .. } => {
-            *to == port
-        }
+        Action::Output { port: to, .. }
+        | Action::OutputTruncated { port: to, .. }
+        | Action::Enqueue { port: to, .. } => *to == port,
         Action::Controller(_) => port == PortNo::CONTROLLER,
         Action::WriteActions(actions) | Action::Clone(actions) => outputs_to(actions, port),
         _ => false,
