@@ -9,8 +9,8 @@
 //! * A pod's port is there while its device is. Open vSwitch in user space keeps reading a device that
 //!   is gone when another has its name; so the device's number is kept with the port
 //!   (`external_ids:footbridge-ifindex`), and a port of another device is made anew.
-//! * The gateway's port is internal: Open vSwitch makes its device, of the port's name. It goes when
-//!   ovs-vswitchd ends and comes again with it, and the host's part of it is then done again.
+//! * The gateway's port is internal: Open vSwitch makes its device, of the port's name. While
+//!   ovs-vswitchd is away the device has no carrier, and keeps its addresses and routes.
 //! * At the agent's end everything stays, and Open vSwitch goes on forwarding.
 //!
 //! Works with both of its datapaths; in the kernel's there are no guards, which would cut it off
@@ -28,9 +28,10 @@ use footbridge_openflow::wire::TlvMapping;
 use footbridge_openflow::{Flow, PortNo};
 use footbridge_switch::client::{Address, Client, ClientError, Failure, PATIENCE};
 use footbridge_switch::{FlowFilter, FlowMod};
+use ports::Make;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Antrea's tunnel option, as our own bridges have it from the start.
@@ -50,13 +51,19 @@ pub struct OvsAddress {
 pub struct OvsAddressError(String);
 
 impl OvsAddress {
+    /// The bridge of that name of the Open vSwitch whose sockets are in `directory`, an absolute path.
+    pub fn new(directory: &Path, bridge: &str) -> OvsAddress {
+        OvsAddress { directory: directory.to_owned(), bridge: bridge.to_owned() }
+    }
+
+    /// Where it speaks OpenFlow.
+    pub fn openflow(&self) -> Address {
+        Address::Unix(self.directory.join(format!("{}.mgmt", self.bridge)))
+    }
+
     /// The bridge's name.
     pub fn bridge(&self) -> &str {
         &self.bridge
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.join(format!("{}.mgmt", self.bridge))
     }
 }
 
@@ -76,7 +83,7 @@ impl FromStr for OvsAddress {
 
 impl fmt::Display for OvsAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", self.socket().display())
+        self.openflow().fmt(f)
     }
 }
 
@@ -126,40 +133,42 @@ impl OpenVswitch {
     }
 
     pub(super) async fn prepare(&mut self, gateway: &str) -> Result<Wiring, OvsError> {
-        // While ovs-vswitchd is away, so are its devices: no reason to change its database.
+        // While ovs-vswitchd is away, nothing that its database is told takes effect.
         self.connected().await?;
+        let bridge = self.address.bridge.as_str();
         let mut snapshot = self.database.read().await?;
+        let known = snapshot.ports.contains_key(gateway);
+        let device = nix::net::if_::if_nametoindex(gateway).is_ok();
         let mut commands = Vec::new();
         if snapshot.fail_mode.as_deref() != Some("secure") {
-            commands.push(ports::fail_secure(&self.address.bridge));
+            commands.push(ports::fail_secure(bridge));
         }
-        let device = nix::net::if_::if_nametoindex(gateway).is_ok();
-        if !device && let Some(port) = snapshot.ports.get(gateway) {
-            // Its device was taken away. Two transactions: what is there again in the end is not made anew.
-            tracing::warn!(
-                port = gateway,
-                error = port.error,
-                "the gateway's device is gone: port made anew"
-            );
-            self.database.change(&[ports::remove(&self.address.bridge, gateway)]).await?;
+        if known && !device {
+            tracing::warn!(port = gateway, "the gateway's device is gone: its port is made anew");
+            // In a transaction of its own: a port that is there again in the end is left as it is.
+            self.database.change(&[ports::remove(bridge, gateway)]).await?;
         }
-        if !device {
-            commands.extend(ports::make_gateway(&self.address.bridge, gateway));
+        if !known || !device {
+            commands.extend(ports::make_gateway(bridge, gateway));
         }
         if !commands.is_empty() {
             self.database.change(&commands).await?;
             snapshot = self.database.read().await?;
         }
         let port = snapshot.ports.get(gateway);
-        if let Some(why) = port.and_then(|port| port.error.clone()) {
-            return Err(OvsError::Port { name: gateway.to_owned(), why });
-        }
-        let wiring = Wiring {
-            gateway: GatewayKind::BridgePort { made: port.is_some_and(|port| port.kind == ports::INTERNAL) },
-            guards: !snapshot.in_kernel(),
+        let made = match port.and_then(|port| port.error.clone()) {
+            None => port.is_some_and(|port| port.kind == ports::INTERNAL),
+            // A device of another kind is in the way: what becomes of it is for the host's part to say.
+            Some(_) if !known && device => {
+                self.database.change(&[ports::remove(bridge, gateway)]).await?;
+                snapshot.ports.remove(gateway);
+                false
+            }
+            Some(why) => return Err(OvsError::Port { name: gateway.to_owned(), why }),
         };
+        let guards = !snapshot.in_kernel();
         self.seen = Some(snapshot);
-        Ok(wiring)
+        Ok(Wiring { gateway: GatewayKind::BridgePort { made }, guards })
     }
 
     pub(super) async fn program(&mut self, wanted: &[Flow]) -> Result<usize, OvsError> {
@@ -174,7 +183,7 @@ impl OpenVswitch {
         if let Some(client) = self.client.take() {
             return Ok(self.client.insert(client));
         }
-        let mut client = Client::connect(&Address::Unix(self.address.socket()), PATIENCE).await?;
+        let mut client = Client::connect(&self.address.openflow(), PATIENCE).await?;
         client.map_tunnel_option(TUNNEL_OPTION).await?;
         tracing::info!(bridge = %self.address, version = %client.version(), "connected");
         Ok(self.client.insert(client))
@@ -191,18 +200,45 @@ impl OpenVswitch {
         };
         let changes = ports::diff(&self.address.bridge, wanted.values(), &snapshot, &host.links);
         // What is made anew has to be gone first.
-        for commands in [&changes.remove, &changes.make] {
-            if !commands.is_empty() {
-                self.database.change(commands).await?;
-            }
+        if !changes.remove.is_empty() {
+            self.database.change(&changes.remove).await?;
         }
+        let made = self.make(&changes.make).await;
         if changes != ports::Changes::default() {
-            for name in &changes.made {
-                tracing::info!(port = name, "port added");
-            }
             snapshot = self.database.read().await?;
         }
-        ports::verify(wanted.values(), &snapshot, &host.links)
+        made.and(ports::verify(wanted.values(), &snapshot, &host.links))
+    }
+
+    /// All at once; where one of them can't be had, each by itself, so that it keeps no other from its
+    /// place.
+    async fn make(&self, ports: &[Make]) -> Result<(), OvsError> {
+        let said = |port: &Make| {
+            if port.new {
+                tracing::info!(port = port.name, "port added");
+            }
+        };
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let together: Vec<_> = ports.iter().flat_map(|port| &port.commands).cloned().collect();
+        match self.database.change(&together).await {
+            Ok(()) => {
+                ports.iter().for_each(said);
+                Ok(())
+            }
+            Err(DatabaseError::Failed { .. }) => {
+                let mut outcome = Ok(());
+                for port in ports {
+                    match self.database.change(&port.commands).await {
+                        Ok(()) => said(port),
+                        Err(error) => outcome = outcome.and(Err(error.into())),
+                    }
+                }
+                outcome
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) async fn lost(&mut self) {

@@ -23,9 +23,18 @@ pub(super) struct Changes {
     /// Ports to remove, some to be made anew.
     pub(super) remove: Vec<Command>,
     /// Ports to make and to set.
-    pub(super) make: Vec<Command>,
-    /// The names of those that are new.
-    pub(super) made: Vec<String>,
+    pub(super) make: Vec<Make>,
+}
+
+/// One port to make or to set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Make {
+    /// The port.
+    pub(super) name: String,
+    /// It is not there yet.
+    pub(super) new: bool,
+    /// How.
+    pub(super) commands: Vec<Command>,
 }
 
 /// The columns of an interface that are ours to say.
@@ -70,12 +79,10 @@ pub(super) fn diff<'a>(
             }
             present => present,
         };
-        if present.is_none() {
-            changes.make.push(words(&["--may-exist", "add-port", bridge, &port.name]));
-            changes.made.push(port.name.clone());
-        }
         if present.is_none_or(|present| !is_as_wanted(present, port)) {
-            changes.make.extend(settings(port, device));
+            let mut commands = vec![words(&["--may-exist", "add-port", bridge, &port.name])];
+            commands.extend(settings(port, device));
+            changes.make.push(Make { name: port.name.clone(), new: present.is_none(), commands });
         }
     }
     changes
@@ -197,3 +204,6 @@ fn mark(role: &Role) -> String {
 fn words(words: &[&str]) -> Command {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests;
