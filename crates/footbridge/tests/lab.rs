@@ -50,6 +50,13 @@ lab_tests! {
         assert_eq!(devices.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo"], "/sys is the pod's");
         let flows = lab.ok(&["exec", "worker1", "--", "footbridge", "flows", "table=20"]);
         assert_eq!(flows, include_str!("../labs/article-table-20.txt"));
+        // Open vSwitch's own client prints the same page, but for the spaces before each line.
+        let dump = ["ovs-ofctl", "dump-flows", "br-int", "table=20", "--no-stats", "--names"];
+        let dump = lab.ok(&[&["exec", "worker1", "--"], &dump[..]].concat());
+        let lines = |text: &str| text.lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(&dump), lines(include_str!("../labs/article-table-20.txt")));
+        let show = lab.ok(&["exec", "worker1", "--", "ovs-ofctl", "show", "br-int"]);
+        assert!(show.contains(" 2(antrea-gw0): addr:"), "{show}");
 
         let unknown = lab.run(&["exec", "nobody", "--", "true"]);
         assert_eq!(unknown.status.code(), Some(1));
