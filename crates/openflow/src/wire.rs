@@ -15,6 +15,7 @@
 
 pub mod async_config;
 pub mod bundle;
+pub mod ct_flush;
 pub mod error;
 pub mod features;
 pub mod flow_mod;
@@ -42,6 +43,7 @@ mod property;
 
 pub use async_config::{AsyncConfig, AsyncMask};
 pub use bundle::{BundleAdd, BundleCommand, BundleControl};
+pub use ct_flush::CtFlush;
 pub use error::{EncodeError, ErrorCode, ErrorKind, ErrorMessage, Refusal};
 pub use features::Features;
 pub use flow_mod::{Command, FlowMod};
@@ -165,7 +167,10 @@ mod nicira {
     pub(super) const TLV_TABLE_REPLY: u32 = 26;
     pub(super) const SET_ASYNC_CONFIG2: u32 = 27;
     pub(super) const RESUME: u32 = 28;
+    pub(super) const CT_FLUSH_ZONE: u32 = 29;
     pub(super) const PACKET_IN2: u32 = 30;
+    pub(super) const GROUP_MOD: u32 = 31;
+    pub(super) const CT_FLUSH: u32 = 32;
 }
 
 /// ONFT_*, which 1.3 has in place of later versions' messages

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/ovs.rs"]
 mod ovs;
 
-use common::{Dialect, Random};
+use common::{Dialect, Random, is_readable_everywhere};
 use footbridge_openflow::wire::stats::{
     FlowEntry, FlowStatsRequest, ReplyBody, ReplyKind, ReplyWriter, StatsReply, StatsRequest,
 };
@@ -15,7 +15,7 @@ use footbridge_openflow::wire::{
     BundleAdd, BundleCommand, BundleControl, Command, Context, ErrorKind, ErrorMessage, FlowFormat, FlowMod,
     Form, Framer, Hello, Message, Setting, Version, Versions,
 };
-use footbridge_openflow::{Field, Flow, Match, PortNames, PortNo};
+use footbridge_openflow::{Flow, Match, PortNames, PortNo};
 use ovs::OpenVswitch;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -149,15 +149,6 @@ fn read(entry: &[u8], context: Context<'_>) -> Option<FlowEntry> {
         Message::StatsReply(StatsReply { body: ReplyBody::Flow(_, mut entries), .. }) => entries.pop(),
         _ => None,
     }
-}
-
-/// Whether Open vSwitch can read in every version what it writes of the flow. It writes a PCP matched
-/// without the present bit, and loads of a part of these fields, as something that it refuses to read.
-fn is_readable_everywhere(flow: &Flow) -> bool {
-    let (value, mask) = flow.matching.get(Field::VlanTci);
-    let text = flow.display(&PortNames::none()).to_string();
-    let unreadable = ["->OXM_OF_VLAN_VID[", "->NXM_OF_IP_TOS[", "->NXM_OF_ARP_OP["];
-    (mask & 0xe000 == 0 || value & 0x1000 != 0) && !unreadable.iter().any(|part| text.contains(part))
 }
 
 /// Add random flows in one version, dump them in all.

@@ -138,6 +138,7 @@ impl Pipeline {
             arrived_at: (tunnel.dst, tunnel.dst6),
             packet: Live { frame, key, stack: Vec::new(), action_set: Vec::new(), queue: None, memo: None },
             levels: Vec::new(),
+            of_packet_out: matches!(start, Start::Actions(_)),
             table: 0,
             depth: 0,
             resubmits: 0,
@@ -236,6 +237,8 @@ struct Run<'p, 'a> {
     arrived_at: (Ipv4Addr, Ipv6Addr),
     packet: Live,
     levels: Vec<Level<'p>>,
+    /// Whether it began with a controller's actions.
+    of_packet_out: bool,
     /// The table looked up last.
     table: u8,
     depth: usize,

@@ -99,8 +99,8 @@ fn check_action(table: u8, action: &Action) -> Result<(), Reason> {
             require(dst.field.info().writable, Reason::ReadOnly)
         }
         Action::WriteActions(set) => {
-            require(set.iter().all(belongs_in_action_set), Reason::NotInActionSet)?;
-            check_list(table, set)
+            check_list(table, set)?;
+            require(set.iter().all(belongs_in_action_set), Reason::NotInActionSet)
         }
         Action::Clone(actions) => check_list(table, actions),
         Action::Ct(ct) => check_ct(ct),

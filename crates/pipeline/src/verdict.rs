@@ -49,10 +49,9 @@ pub struct PacketIn {
     pub controller: u16,
     /// Where the packet came in.
     pub in_port: PortNo,
-    /// The frame, cut to what the action asked for.
+    /// The frame, whole whatever `max_len` says: nothing is buffered, of which that is the limit
+    /// (OpenFlow 1.0.0 §5.4.1).
     pub frame: Vec<u8>,
-    /// The frame's length before it was cut.
-    pub total_len: usize,
     /// The packet's fields, for the metadata that goes along.
     pub key: footbridge_openflow::Key,
     /// Bytes from the action.

@@ -32,6 +32,8 @@ pub struct FlowChange {
     pub entry: Arc<Entry>,
     /// What happened.
     pub event: FlowEvent,
+    /// The flow in whose place it is, where it is in one's.
+    pub before: Option<Arc<Entry>>,
 }
 
 /// Who wants to know. Called in the middle of things, some of them in a packet's way: must neither wait

@@ -15,7 +15,7 @@ mod decode;
 mod encode;
 mod instruction;
 
-pub(crate) use decode::decode as decode_actions;
+pub(crate) use decode::{check_order, decode as decode_actions};
 pub(crate) use encode::encode as encode_actions;
 pub(crate) use instruction::{decode as decode_instructions, encode as encode_instructions};
 

@@ -374,7 +374,8 @@ pub struct ErrorMessage {
 }
 
 impl ErrorMessage {
-    /// The answer to `offending`, of which as much is quoted as Open vSwitch quotes: the first 64 bytes.
+    /// The answer to `offending`, which is quoted whole, as by Open vSwitch, so that a client can say what it
+    /// was; of the longest, what fits.
     pub fn about(code: ErrorCode, offending: &[u8]) -> ErrorMessage {
         ErrorMessage { kind: ErrorKind::Known(code), data: offending[..offending.len().min(QUOTED)].to_vec() }
     }
@@ -436,5 +437,6 @@ impl ErrorMessage {
     }
 }
 
-/// How much of an offending message is quoted: what every version asks for at least.
-const QUOTED: usize = 64;
+/// How much of an offending message is quoted: what a message has room for behind its header and the largest
+/// of errors (1.0's of a vendor).
+const QUOTED: usize = u16::MAX as usize - header::HEADER_LEN - size_of::<Layout>() - size_of::<VendorError>();

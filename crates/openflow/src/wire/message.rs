@@ -5,6 +5,7 @@
 
 use super::async_config::AsyncConfig;
 use super::bundle::{BundleAdd, BundleControl};
+use super::ct_flush::CtFlush;
 use super::error::{EncodeError, ErrorCode, ErrorMessage, Refusal};
 use super::features::Features;
 use super::flow_mod::FlowMod;
@@ -16,7 +17,7 @@ use super::packet_out::PacketOut;
 use super::port::{PortMod, PortStatus};
 use super::role::RoleMessage;
 use super::settings::{Setting, SwitchConfig};
-use super::stats::{ReplyBody, StatsReply, StatsRequest};
+use super::stats::{StatsReply, StatsRequest};
 use super::tlv_table::{TlvTableMod, TlvTableReply};
 use super::unsupported::{GroupMod, MeterMod, TableMod, decode_queue_port, encode_no_queues};
 use super::version::Version;
@@ -62,6 +63,7 @@ pub enum Message {
     BundleAdd(BundleAdd),
     /// One of Nicira's settings of a connection.
     Setting(Setting),
+    CtFlush(CtFlush),
     TlvTableMod(TlvTableMod),
     TlvTableRequest,
     TlvTableReply(TlvTableReply),
@@ -185,6 +187,9 @@ impl Message {
             nicira::FLOW_MONITOR_CANCEL => Message::FlowMonitorCancel(id(rest)?),
             nicira::FLOW_MONITOR_PAUSED => bare(rest, Message::FlowMonitorPaused)?,
             nicira::FLOW_MONITOR_RESUMED => bare(rest, Message::FlowMonitorResumed)?,
+            nicira::CT_FLUSH_ZONE => Message::CtFlush(CtFlush::decode_zone(rest)?),
+            nicira::CT_FLUSH => Message::CtFlush(CtFlush::decode(rest)?),
+            nicira::GROUP_MOD => Message::GroupMod(GroupMod::decode(rest)?),
             nicira::RESUME => return Err(Refusal::new(ErrorCode::NxrNotSupported, "NXT_RESUME")),
             _ => return Err(bad_subtype),
         })
@@ -193,7 +198,7 @@ impl Message {
     /// Write the message; a long statistics reply as several, anything else as one.
     pub fn encode_all(&self, context: Context<'_>, xid: u32) -> Result<Vec<Vec<u8>>, EncodeError> {
         match self {
-            Message::StatsReply(reply) => reply.body.encode(context, xid),
+            Message::StatsReply(reply) => reply.encode(context, xid),
             _ => Ok(vec![self.encode(context, xid)?]),
         }
     }
@@ -223,12 +228,12 @@ impl Message {
             Message::PortStatus(status) => status.encode(context, xid),
             Message::PacketOut(packet) => packet.encode(context, xid),
             Message::FlowMod(flow_mod) => flow_mod.encode(context, xid),
-            Message::GroupMod(_) | Message::MeterMod(_) | Message::TableMod(_) => {
-                Err(EncodeError::Inexpressible { version, what: "a group, meter or table mod" })
+            Message::GroupMod(_) | Message::MeterMod(_) | Message::TableMod(_) | Message::CtFlush(_) => {
+                Err(EncodeError::Inexpressible { version, what: "a group, meter or table mod, or a flush" })
             }
             Message::PortMod(port_mod) => port_mod.encode(context, xid),
             Message::StatsRequest(request) => request.encode(context, xid),
-            Message::StatsReply(reply) => one_message(&reply.body, context, xid),
+            Message::StatsReply(reply) => one_message(reply, context, xid),
             Message::BarrierRequest => bare(kind::barrier_request(version)),
             Message::BarrierReply => bare(kind::barrier_reply(version)),
             Message::QueueGetConfigRequest(port) => match version {
@@ -286,8 +291,8 @@ fn monitor_message(
     })
 }
 
-fn one_message(body: &ReplyBody, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
-    let mut messages = body.encode(context, xid)?;
+fn one_message(reply: &StatsReply, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
+    let mut messages = reply.encode(context, xid)?;
     match (messages.pop(), messages.is_empty()) {
         (Some(only), true) => Ok(only),
         (last, _) => {

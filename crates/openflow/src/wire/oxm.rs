@@ -276,11 +276,40 @@ pub(crate) fn put_entry(
     };
     // The reserved 15 bits of tun_flags are free, so that its mask is never all ones.
     let whole = field != Field::TunFlags && mask & all == all;
-    put_header(out, field, context, dialect, bytes, !whole);
+    put_masked(out, field, (value, (!whole).then_some(mask)), bytes, context, dialect);
+}
+
+/// Write an entry of a field of fixed size with its mask, whatever that is.
+pub(crate) fn put_entry_with_mask(
+    out: &mut Vec<u8>,
+    field: Field,
+    value: u128,
+    mask: u128,
+    context: Context<'_>,
+    dialect: Dialect,
+) {
+    put_masked(out, field, (value, Some(mask)), fixed_bytes(field), context, dialect);
+}
+
+fn put_masked(
+    out: &mut Vec<u8>,
+    field: Field,
+    (value, mask): (u128, Option<u128>),
+    bytes: usize,
+    context: Context<'_>,
+    dialect: Dialect,
+) {
+    put_header(out, field, context, dialect, bytes, mask.is_some());
     put_number(out, value, bytes);
-    if !whole {
+    if let Some(mask) = mask {
         put_number(out, mask, bytes);
     }
+}
+
+/// Whether the field has fewer bits than its bytes on the wire. Then all its bits are another mask than none: in
+/// 1.5 it tells Nicira's load, which Open vSwitch remembers, from a set_field.
+pub(crate) fn is_odd_sized(field: Field) -> bool {
+    tun_metadata_index(field).is_none() && !field.width().is_multiple_of(8)
 }
 
 /// Write NXM_NX_COOKIE.
@@ -324,12 +353,17 @@ impl Entry {
         let header = Header::decode(reader)?;
         let payload = reader.bytes(header.payload)?;
         let bytes = if header.has_mask { payload.len() / 2 } else { payload.len() };
+        // All bits that a `tun_metadata` field is mapped to.
+        let mut mapped = None;
         let expected = match header.name {
             Name::Unknown => return Ok(Entry { name: Name::Unknown, value: 0, mask: None }),
             Name::Cookie => 8,
             Name::Field(field) => match tun_metadata_index(field) {
                 // Clients leave leading zeros out; what matters is that the field is mapped.
-                Some(index) => context.tun_metadata_bytes(index).map(|_| bytes)?,
+                Some(index) => {
+                    mapped = context.tun_metadata_bytes(index)?.map(|bytes| ones(8 * bytes as u32));
+                    bytes
+                }
                 None => fixed_bytes(field),
             },
         };
@@ -343,6 +377,11 @@ impl Entry {
         let bad_value = || Refusal::new(ErrorCode::BmcBadValue, WHAT);
         let value = number(value).ok_or_else(bad_value)?;
         let mask = header.has_mask.then(|| number(mask).ok_or_else(bad_value)).transpose()?;
+        if mapped.is_some_and(|all| (value | mask.unwrap_or(0)) & !all != 0) {
+            return Err(bad_value());
+        }
+        // A mask of all the bits there are says no more than none.
+        let mask = mask.filter(|mask| mapped != Some(*mask));
         Ok(Entry { name: header.name, value, mask })
     }
 

@@ -63,6 +63,7 @@ impl PacketOut {
             }
         };
         let actions = action::decode_actions(reader.bytes(actions_len.get().into())?, context)?;
+        action::check_order(&actions)?;
         let buffer_id = Some(buffer_id.get()).filter(|id| *id != NO_BUFFER);
         let data = if buffer_id.is_none() { reader.rest().to_vec() } else { Vec::new() };
         let bad_port = Refusal::new(ErrorCode::BrcBadPort, WHAT);

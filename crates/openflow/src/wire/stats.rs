@@ -12,6 +12,7 @@ pub mod flow;
 pub mod monitor;
 pub mod port;
 pub mod table;
+pub mod table_desc;
 pub mod table_features;
 
 mod empty;
@@ -26,6 +27,7 @@ pub use port::PortStats;
 pub use reply::{ReplyBody, ReplyKind, ReplyWriter, StatsReply};
 pub use request::StatsRequest;
 pub use table::TableStats;
+pub use table_desc::TableDesc;
 pub use table_features::TableFeatures;
 
 use super::bytes::{Reader, U16, U32, layout, put};

@@ -179,12 +179,13 @@ impl<'p> Run<'p, '_> {
         self.lose(DropReason::TtlExpired);
     }
 
-    /// `controller(...)`, or a plain output to the controllers, whose reason is the list it stands in.
+    /// `controller(...)`, or a plain output to the controllers, whose reason is how it came to be.
     fn packet_in(&mut self, controller: &Controller) {
         let (table, entry) = self.acting();
-        let reason = match self.levels.last().map(|level| level.list) {
-            Some(List::ActionSet) if controller.is_output() => PacketIn::ACTION_SET,
-            Some(List::PacketOut) if controller.is_output() => PacketIn::PACKET_OUT,
+        let in_action_set = self.levels.last().is_some_and(|level| matches!(level.list, List::ActionSet));
+        let reason = match controller.is_output() {
+            true if self.of_packet_out => PacketIn::PACKET_OUT,
+            true if in_action_set => PacketIn::ACTION_SET,
             _ => controller.reason,
         };
         self.send_packet_in(&Controller { reason, ..controller.clone() }, table, entry);
@@ -204,7 +205,6 @@ impl<'p> Run<'p, '_> {
         let Live { frame, key, .. } = &mut self.packet;
         frame.write(key);
         let bytes = frame.bytes();
-        let kept = if controller.max_len == u16::MAX { bytes.len() } else { controller.max_len.into() };
         self.around.observer.packet_in(controller.id, controller.reason);
         self.verdict.packet_ins.push(PacketIn {
             reason: controller.reason,
@@ -215,8 +215,7 @@ impl<'p> Run<'p, '_> {
             }),
             controller: controller.id,
             in_port: port_number(key.get(Field::InPortOxm)).unwrap_or(PortNo::NONE),
-            frame: bytes[..kept.min(bytes.len())].to_vec(),
-            total_len: bytes.len(),
+            frame: bytes.to_vec(),
             key: key.clone(),
             userdata: controller.userdata.clone(),
         });

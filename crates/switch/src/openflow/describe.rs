@@ -33,11 +33,11 @@ mod feature {
 const ACTIONS: u32 = 0xfff;
 
 pub(super) fn features(hub: &Hub, version: Version) -> Features {
-    let bundles = capability::BUNDLES | capability::FLOW_MONITORING;
+    // As Open vSwitch: there are statistics of groups (of none), and 1.4's flow monitors go without saying.
     let of_version = match version {
         Version::V10 => capability::ARP_MATCH_IP,
-        Version::V13 => 0,
-        Version::V14 | Version::V15 => bundles,
+        Version::V13 => capability::GROUP_STATS,
+        Version::V14 | Version::V15 => capability::GROUP_STATS | capability::BUNDLES,
     };
     let common =
         capability::FLOW_STATS | capability::TABLE_STATS | capability::PORT_STATS | capability::QUEUE_STATS;

@@ -9,7 +9,7 @@ use footbridge_openflow::wire::stats::{MonitorFlags, MonitorRequest};
 use footbridge_openflow::wire::{ALL_TABLES, AsyncConfig, AsyncMask, PortReason, Role, TlvTable, Version};
 use footbridge_openflow::{Action, PortNo};
 use footbridge_pipeline::PacketIn;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -286,6 +286,7 @@ impl Listener for Hub {
         if concerned.is_empty() {
             return;
         }
+        let mut told = BTreeSet::new();
         for change in changes {
             for (client, wants) in &concerned {
                 if let FlowEvent::Removed(reason, _) = change.event
@@ -295,14 +296,16 @@ impl Listener for Hub {
                     client.queue.push(Event::FlowRemoved(change.clone()));
                 }
                 let own = origin.filter(|origin| origin.connection == client.id);
-                let mut watching =
-                    wants.monitors.values().filter(|m| watches(m, &change, own.is_some())).peekable();
+                let mut watching = wants.monitors.values().filter(|m| watches(m, &change)).peekable();
                 if watching.peek().is_some() {
-                    let abbreviated = own.filter(|_| !watching.any(|monitor| monitor.flags.no_abbrev));
+                    let abbreviated = own.filter(|_| !watching.any(|monitor| in_full(monitor.flags)));
                     client.queue.push_update(&change, abbreviated.map(|origin| origin.xid));
+                    told.insert(client.id);
                 }
             }
         }
+        let told = concerned.iter().filter(|(client, _)| told.contains(&client.id));
+        told.for_each(|(client, _)| client.queue.push(Event::UpdatesEnd));
     }
 
     fn port_changed(&self, port: &PortSpec, reason: PortReason) {
@@ -321,15 +324,23 @@ impl Listener for Hub {
     }
 }
 
-/// Whether the monitor is to be told of the change. `own`: its own connection made it.
-fn watches(monitor: &MonitorRequest, change: &FlowChange, own: bool) -> bool {
-    let MonitorFlags { add, delete, modify, only_own, .. } = monitor.flags;
+/// Whether the monitor is to be told of the change: also of one by which a flow no longer outputs where the
+/// monitor watches.
+fn watches(monitor: &MonitorRequest, change: &FlowChange) -> bool {
+    let MonitorFlags { add, delete, modify, .. } = monitor.flags;
     let kind = match change.event {
         FlowEvent::Added => add,
         FlowEvent::Modified => modify,
         FlowEvent::Removed(..) => delete,
     };
-    kind && (own || !only_own) && selects(monitor, change.entry.flow.as_ref())
+    let before = change.before.as_ref();
+    kind && (selects(monitor, &change.entry.flow) || before.is_some_and(|old| selects(monitor, &old.flow)))
+}
+
+/// Whether the monitor's own changes are told in full. So Open vSwitch reads OFPFMF_ONLY_OWN, and its client
+/// says it for NXFMF_OWN: others' changes are told nevertheless.
+fn in_full(flags: MonitorFlags) -> bool {
+    flags.no_abbrev || flags.only_own
 }
 
 /// Whether the flow is among those that the monitor is about.

@@ -6,15 +6,15 @@ use super::hub::{Client, Hub, Kind, packet_in_reason};
 use super::queue::{Event, Taken};
 use super::statistics::{self, FlowDump, Reply};
 use super::{describe, monitor};
-use crate::Origin;
 use crate::bridge::report;
 use crate::events::{FlowChange, FlowEvent};
+use crate::{FlowFilter, Origin};
 use footbridge_datapath::clock;
 use footbridge_openflow::wire::stats::{FlowUpdate, ReplyBody, StatsReply, StatsRequest};
 use footbridge_openflow::wire::{
-    ALL_TABLES, AsyncConfig, AsyncMask, BundleAdd, BundleCommand, BundleControl, Context, EncodeError,
-    ErrorCode, ErrorKind, ErrorMessage, FlowFormat, FlowRemoved, Form, GroupMod, Header, Hello, Message,
-    MeterMod, PacketIn, PacketInFormat, PortMod, PortStatus, Refusal, Role, RoleMessage, Setting,
+    ALL_TABLES, AsyncConfig, AsyncMask, BundleAdd, BundleCommand, BundleControl, Context, CtFlush,
+    EncodeError, ErrorCode, ErrorKind, ErrorMessage, FlowFormat, FlowRemoved, Form, GroupMod, Header, Hello,
+    Message, MeterMod, PacketIn, PacketInFormat, PortMod, PortStatus, Refusal, Role, RoleMessage, Setting,
     SwitchConfig, TableMod, TlvCommand, TlvMapping, TlvTable, TlvTableMod, TlvTableReply, Version, Versions,
 };
 use footbridge_openflow::{Field, Flow, Key, Match, PortNo};
@@ -34,6 +34,9 @@ const INVALID_TTL: u16 = 1 << 2;
 const INVALID_TTL_BIT: u32 = 1 << footbridge_pipeline::PacketIn::INVALID_TTL;
 /// OFPG_ALL
 const ALL_GROUPS: u32 = 0xffff_fffc;
+/// Updates of one change that are told in one message at most, so that those of a change of many flows are not
+/// all in memory.
+const UPDATES_TOGETHER: usize = 256;
 /// Of events: they answer nothing.
 const NO_XID: u32 = 0;
 
@@ -58,6 +61,8 @@ pub(super) struct Session {
     table_in_command: bool,
     invalid_ttl: bool,
     bundles: Bundles,
+    /// What monitors are to be told of the change whose events are being taken.
+    updates: Vec<FlowUpdate>,
 }
 
 impl Session {
@@ -72,6 +77,7 @@ impl Session {
             table_in_command: false,
             invalid_ttl: false,
             bundles,
+            updates: Vec::new(),
         }
     }
 
@@ -152,8 +158,8 @@ impl Session {
             Message::SetConfig(config) => self.set_config(config),
             Message::FlowMod(flow_mod) => {
                 self.may_write()?;
-                let flow_mod = convert::flow_mod(flow_mod).map(std::iter::once)?;
-                Ok(self.hub.bridge.change(flow_mod.map(Ok::<_, Failure>), Some(self.origin(xid)))?)
+                let flow_mod = std::iter::once(convert::flow_mod(flow_mod));
+                Ok(self.hub.bridge.change(flow_mod, Some(self.origin(xid)))?)
             }
             Message::PacketOut(packet) => {
                 self.may_write()?;
@@ -202,9 +208,21 @@ impl Session {
                 self.set(setting);
                 Ok(())
             }
+            Message::CtFlush(CtFlush { zone }) => {
+                self.may_write()?;
+                self.hub.bridge.flush_connections(zone)?;
+                Ok(())
+            }
             Message::TlvTableMod(change) => {
                 self.may_write()?;
-                self.hub.change_tlv(|table| change_tlv(table, &change)).map_err(Failure::from)
+                let in_use = |index| {
+                    self.hub
+                        .bridge
+                        .entries(&FlowFilter::default())
+                        .iter()
+                        .any(|entry| convert::uses_option(&entry.flow, index))
+                };
+                self.hub.change_tlv(|table| change_tlv(table, &change, in_use)).map_err(Failure::from)
             }
             Message::TlvTableRequest => reply(Message::TlvTableReply(TlvTableReply {
                 max_option_space: OPTION_SPACE,
@@ -337,12 +355,13 @@ impl Session {
         };
         match self.bundles.control(control)? {
             Step::Done(command) => done(command),
-            Step::Commit(messages) => {
-                match bundle::commit(&self.hub, &messages, context, self.origin(xid)) {
+            Step::Commit(contents) => {
+                match bundle::commit(&self.hub, contents, self.origin(xid)) {
                     Ok(()) => done(BundleCommand::CommitReply),
                     // The message to blame is told of by its own xid, then the commit by its.
                     Err(CommitFailure { message, failure }) => {
                         tracing::debug!(client = self.client.id, %failure, "a bundle is refused");
+                        let message = message.unwrap_or_default();
                         answer.bytes.extend(error(&failure, context.version, &message));
                         Err(ErrorCode::BfcMsgFailed.into())
                     }
@@ -386,7 +405,13 @@ impl Session {
         Some(Ok(bytes))
     }
 
-    fn event(&self, event: Event, context: Context<'_>) -> Vec<Message> {
+    /// The updates that are still to be told, as one message.
+    fn updates(&mut self) -> Option<Message> {
+        let updates = std::mem::take(&mut self.updates);
+        (!updates.is_empty()).then(|| stats_reply(ReplyBody::FlowMonitor(updates)))
+    }
+
+    fn event(&mut self, event: Event, context: Context<'_>) -> Vec<Message> {
         let version = context.version;
         match event {
             Event::PacketIn(packet) => vec![Message::PacketIn(self.packet_in(&packet, context))],
@@ -395,16 +420,24 @@ impl Session {
                 vec![Message::PortStatus(PortStatus { reason, port: describe::port(&port) })]
             }
             Event::Update(change) => {
-                let update = monitor::update(&self.client, &change);
-                vec![stats_reply(ReplyBody::FlowMonitor(vec![update]))]
+                self.updates.push(monitor::update(&self.client, &change));
+                let enough = self.updates.len() >= UPDATES_TOGETHER;
+                if enough { self.updates().into_iter().collect() } else { Vec::new() }
             }
             Event::OwnUpdate(xid) => {
-                vec![stats_reply(ReplyBody::FlowMonitor(vec![FlowUpdate::Abbreviated { xid }]))]
+                self.updates.push(FlowUpdate::Abbreviated { xid });
+                Vec::new()
             }
-            Event::MonitorsPaused if version >= Version::V14 => {
-                vec![stats_reply(ReplyBody::FlowMonitor(vec![FlowUpdate::Paused]))]
+            Event::UpdatesEnd => self.updates().into_iter().collect(),
+            Event::MonitorsPaused => {
+                let paused = match version {
+                    Version::V10 | Version::V13 => Message::FlowMonitorPaused,
+                    Version::V14 | Version::V15 => {
+                        stats_reply(ReplyBody::FlowMonitor(vec![FlowUpdate::Paused]))
+                    }
+                };
+                self.updates().into_iter().chain([paused]).collect()
             }
-            Event::MonitorsPaused => vec![Message::FlowMonitorPaused],
             // 1.4's OFPT_ROLE_STATUS is asked for by nobody yet: see `default_config`.
             Event::Demoted | Event::Snooped(_) => Vec::new(),
         }
@@ -414,7 +447,7 @@ impl Session {
         PacketIn {
             format: self.packet_in_format,
             buffer_id: None,
-            total_len: u32::try_from(packet.total_len).unwrap_or(u32::MAX),
+            total_len: u32::try_from(packet.frame.len()).unwrap_or(u32::MAX),
             reason: packet_in_reason(packet, context.version),
             table: packet.table,
             cookie: packet.cookie,
@@ -471,7 +504,8 @@ fn stats_reply(body: ReplyBody) -> Message {
 
 /// OFPT_ERROR about a message, with the message's xid.
 fn error(failure: &Failure, version: Version, message: &[u8]) -> Vec<u8> {
-    let xid = Header::decode(message).map_or(NO_XID, |(header, _)| header.xid);
+    // An error may quote the beginning only, in which the xid is.
+    let xid = message.get(4..8).and_then(|xid| xid.try_into().ok()).map_or(NO_XID, u32::from_be_bytes);
     ErrorMessage::about(failure.code(), message).encode(version, xid).unwrap_or_default()
 }
 
@@ -513,18 +547,26 @@ fn merge(config: &mut AsyncConfig, new: AsyncConfig) {
     one(&mut config.request_forward, request_forward);
 }
 
-/// NXT_TLV_TABLE_MOD, all or nothing, with Open vSwitch's conditions.
-fn change_tlv(table: &TlvTable, change: &TlvTableMod) -> Result<TlvTable, ErrorCode> {
+/// NXT_TLV_TABLE_MOD, all or nothing, with Open vSwitch's conditions. `in_use`: whether a flow has a field of
+/// this number.
+fn change_tlv(
+    table: &TlvTable,
+    change: &TlvTableMod,
+    in_use: impl Fn(u16) -> bool,
+) -> Result<TlvTable, ErrorCode> {
     let mut mappings = table.0.clone();
     let same_option =
         |a: &TlvMapping, b: &TlvMapping| (a.option_class, a.option_type) == (b.option_class, b.option_type);
     match change.command {
-        TlvCommand::Clear => mappings.clear(),
-        TlvCommand::Delete => {
-            for gone in &change.mappings {
-                let at = mappings.iter().position(|mapping| mapping.index == gone.index);
-                mappings.remove(at.ok_or(ErrorCode::NxttmfcInvalidTlvDel)?);
+        TlvCommand::Clear | TlvCommand::Delete => {
+            let all = change.command == TlvCommand::Clear;
+            let goes =
+                |mapping: &TlvMapping| all || change.mappings.iter().any(|gone| gone.index == mapping.index);
+            if mappings.iter().any(|mapping| goes(mapping) && in_use(mapping.index)) {
+                return Err(ErrorCode::NxttmfcInvalidTlvDel);
             }
+            // What isn't mapped is passed over.
+            mappings.retain(|mapping| !goes(mapping));
         }
         TlvCommand::Add => {
             for new in &change.mappings {

@@ -8,7 +8,7 @@ use super::describe;
 use super::hub::Hub;
 use crate::{Bridge, FlowFilter, FlowReport};
 use footbridge_openflow::wire::stats::{
-    AggregateStats, FlowEntry, FlowStatsRequest, ReplyBody, ReplyKind, ReplyWriter, StatsRequest,
+    AggregateStats, FlowEntry, FlowStatsRequest, ReplyBody, ReplyKind, ReplyWriter, StatsRequest, TableDesc,
     TableFeatures, TableStats,
 };
 use footbridge_openflow::wire::{Context, ErrorCode, Form, Refusal, TlvTable, Version};
@@ -40,7 +40,7 @@ pub(super) fn answer(hub: &Hub, request: StatsRequest, version: Version, xid: u3
         StatsRequest::TableFeatures { sets: true } => return Err(ErrorCode::TffcEperm.into()),
         StatsRequest::TableFeatures { sets: false } => ReplyBody::TableFeatures(
             (0..TABLES)
-                .map(|id| TableFeatures { id, name: format!("table{id}"), max_entries: MAX_ENTRIES })
+                .map(|id| TableFeatures { id, name: String::new(), max_entries: MAX_ENTRIES })
                 .collect(),
         ),
         StatsRequest::Port(asked) => {
@@ -74,7 +74,9 @@ pub(super) fn answer(hub: &Hub, request: StatsRequest, version: Version, xid: u3
         StatsRequest::Group(_) => ReplyBody::empty(ReplyKind::Group),
         StatsRequest::GroupDesc => ReplyBody::empty(ReplyKind::GroupDesc),
         StatsRequest::GroupFeatures => ReplyBody::empty(ReplyKind::GroupFeatures),
-        StatsRequest::TableDesc => ReplyBody::empty(ReplyKind::TableDesc),
+        StatsRequest::TableDesc => {
+            ReplyBody::TableDesc((0..TABLES).map(|id| TableDesc { id, config: 0 }).collect())
+        }
         StatsRequest::FlowMonitor(_) => {
             return Err(Refusal::new(ErrorCode::BrcBadStat, "a flow monitor").into());
         }
@@ -93,7 +95,8 @@ fn tables(bridge: &Bridge) -> Vec<TableStats> {
     reports
         .map(|report| TableStats {
             id: report.table,
-            name: format!("table{}", report.table),
+            // Clients print names in place of numbers.
+            name: String::new(),
             max_entries: MAX_ENTRIES,
             active: u32::try_from(report.flows).unwrap_or(u32::MAX),
             lookups: report.lookups,

@@ -45,6 +45,15 @@ pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, 
     list(bytes, context, Place::List, 0)
 }
 
+/// Refuse actions of a request of 1.0 behind a write_metadata, which later versions carry out behind all actions.
+/// Not in a switch's dump: Open vSwitch writes there what it would refuse.
+pub(crate) fn check_order(actions: &[Action]) -> Result<(), Refusal> {
+    match actions.iter().position(|action| matches!(action, Action::WriteMetadata { .. })) {
+        Some(at) if at + 1 < actions.len() => Err(refuse(ErrorCode::BacUnsupportedOrder)),
+        _ => Ok(()),
+    }
+}
+
 /// The actions that fill `bytes`, in `place`.
 pub(super) fn list(
     bytes: &[u8],
@@ -404,12 +413,16 @@ fn set_field(body: &mut Reader<'_>, context: Context<'_>) -> Result<Action, Refu
         return Err(refuse(ErrorCode::BacBadSetMask));
     }
     zeros(body, ErrorCode::BacBadSetArgument)?;
+    let masked = mask.is_some();
     let mask = mask.unwrap_or(field.all_ones()) & field.all_ones();
     if field == Field::InPortOxm || !field.info().writable || !oxm::is_valid(field, value) {
         return Err(argument());
     }
     if field == Field::VlanVid && value & mask & VLAN_PRESENT == 0 {
         return Err(argument());
+    }
+    if masked && mask == field.all_ones() && oxm::is_odd_sized(field) {
+        return Ok(Action::Load { value: value & mask, dst: Subfield::whole(field) });
     }
     Ok(Action::SetField { field, value: value & mask, mask })
 }

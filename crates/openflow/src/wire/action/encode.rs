@@ -66,7 +66,13 @@ impl<'a> Encoder<'a> {
         Encoder {
             context,
             has_tag: Prereq::Vlan.holds(matching),
-            protocol: [Prereq::Tcp, Prereq::Udp, Prereq::Sctp].into_iter().find(|p| p.holds(matching)),
+            // Of later fragments too, which have no ports.
+            protocol: match matching.exact(Field::NwProto) {
+                Some(6) => Some(Prereq::Tcp),
+                Some(17) => Some(Prereq::Udp),
+                Some(132) => Some(Prereq::Sctp),
+                _ => None,
+            },
             depth: 0,
         }
     }
@@ -206,7 +212,12 @@ impl<'a> Encoder<'a> {
             Action::Move { src, dst } => self.copy(out, *src, *dst),
             Action::Load { value, dst } => {
                 let (value, mask) = ((value << dst.offset) & dst.mask(), dst.mask());
-                if version == Version::V15 {
+                if version == Version::V15 && mask == dst.field.all_ones() && oxm::is_odd_sized(dst.field) {
+                    let (context, field) = (self.context, self.named(dst.field)?);
+                    self.form(out, Kind::SetField, |out| {
+                        oxm::put_entry_with_mask(out, field, value, mask, context, Dialect::Oxm);
+                    })
+                } else if version == Version::V15 {
                     self.set_field(out, dst.field, value, mask)
                 } else {
                     self.load(out, dst.field, value, mask)

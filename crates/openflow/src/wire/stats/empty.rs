@@ -28,7 +28,9 @@ pub(super) const METER_FEATURES: usize = 16;
 pub(super) fn decode_queue(reader: &mut Reader<'_>, version: Version) -> Result<(PortNo, u32), Refusal> {
     if version == Version::V10 {
         let layout: &Queue10 = reader.take()?;
-        return Ok((port_from_16(layout.port.get()), layout.queue.get()));
+        // 1.0 says ALL for what is NONE (OFPP_ANY) later.
+        let port = Some(port_from_16(layout.port.get())).filter(|port| *port != PortNo::ALL);
+        return Ok((port.unwrap_or(PortNo::NONE), layout.queue.get()));
     }
     let layout: &Queue11 = reader.take()?;
     Ok((port_from_32(layout.port.get(), ErrorCode::QofcBadPort)?, layout.queue.get()))
@@ -37,6 +39,7 @@ pub(super) fn decode_queue(reader: &mut Reader<'_>, version: Version) -> Result<
 pub(super) fn encode_queue(out: &mut Vec<u8>, port: PortNo, queue: u32, version: Version) {
     let queue = U32::new(queue);
     if version == Version::V10 {
+        let port = if port == PortNo::NONE { PortNo::ALL } else { port };
         put(out, Queue10 { port: U16::new(port_to_16(port).unwrap_or(0xffff)), pad: [0; 2], queue });
     } else {
         put(out, Queue11 { port: U32::new(port.0), queue });

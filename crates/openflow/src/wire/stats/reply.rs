@@ -12,6 +12,7 @@ use super::flow::FlowEntry;
 use super::monitor::{self, FlowUpdate};
 use super::port::PortStats;
 use super::table::TableStats;
+use super::table_desc::TableDesc;
 use super::table_features::TableFeatures;
 use super::{MORE, Number, decode_head, empty, encode_head, nicira, standard};
 
@@ -145,8 +146,7 @@ impl<'a> ReplyWriter<'a> {
         let mut next = self.begin()?;
         next.extend_from_slice(&last);
         let mut full = std::mem::replace(&mut self.message, next);
-        // The flags stand behind the message's header and the statistics' type.
-        patch_u16(&mut full, header::HEADER_LEN + 2, usize::from(MORE));
+        say_more(&mut full);
         header::finish(full).map(Some)
     }
 
@@ -154,6 +154,12 @@ impl<'a> ReplyWriter<'a> {
     pub fn finish(self) -> Result<Vec<u8>, EncodeError> {
         header::finish(self.message)
     }
+}
+
+/// Say in a message that another of its reply follows.
+fn say_more(message: &mut [u8]) {
+    // The flags stand behind the message's header and the statistics' type.
+    patch_u16(message, header::HEADER_LEN + 2, usize::from(MORE));
 }
 
 /// A reply's entries.
@@ -165,6 +171,7 @@ pub enum ReplyBody {
     Aggregate(Form, AggregateStats),
     Table(Vec<TableStats>),
     TableFeatures(Vec<TableFeatures>),
+    TableDesc(Vec<TableDesc>),
     Port(Vec<PortStats>),
     PortDesc(Vec<Port>),
     FlowMonitor(Vec<FlowUpdate>),
@@ -215,12 +222,22 @@ impl StatsReply {
             }
             ReplyKind::Table => ReplyBody::Table(all(r, |r| TableStats::decode(r, version))?),
             ReplyKind::TableFeatures => ReplyBody::TableFeatures(all(r, TableFeatures::decode)?),
+            ReplyKind::TableDesc => ReplyBody::TableDesc(all(r, TableDesc::decode)?),
             ReplyKind::Port => ReplyBody::Port(all(r, |r| PortStats::decode(r, version))?),
             ReplyKind::PortDesc => ReplyBody::PortDesc(all(r, |r| Port::decode(r, version))?),
             ReplyKind::FlowMonitor => ReplyBody::FlowMonitor(all(r, |r| FlowUpdate::decode(r, context))?),
             _ => ReplyBody::Other(kind, rest.to_vec()),
         };
         Ok(StatsReply { more, body })
+    }
+
+    /// The part of the reply, in as many messages as it takes.
+    pub fn encode(&self, context: Context<'_>, xid: u32) -> Result<Vec<Vec<u8>>, EncodeError> {
+        let mut messages = self.body.encode(context, xid)?;
+        if let Some(last) = messages.last_mut().filter(|_| self.more) {
+            say_more(last);
+        }
+        Ok(messages)
     }
 }
 
@@ -243,6 +260,7 @@ impl ReplyBody {
             ReplyBody::Aggregate(form, _) => ReplyKind::Aggregate(*form),
             ReplyBody::Table(_) => ReplyKind::Table,
             ReplyBody::TableFeatures(_) => ReplyKind::TableFeatures,
+            ReplyBody::TableDesc(_) => ReplyKind::TableDesc,
             ReplyBody::Port(_) => ReplyKind::Port,
             ReplyBody::PortDesc(_) => ReplyKind::PortDesc,
             ReplyBody::FlowMonitor(_) => ReplyKind::FlowMonitor,
@@ -282,6 +300,14 @@ impl ReplyBody {
                 }
             }
             ReplyBody::TableFeatures(tables) => {
+                for table in tables {
+                    messages.extend(writer.push(|out, _| {
+                        table.encode(out);
+                        Ok(())
+                    })?);
+                }
+            }
+            ReplyBody::TableDesc(tables) => {
                 for table in tables {
                     messages.extend(writer.push(|out, _| {
                         table.encode(out);

@@ -7,7 +7,7 @@ use footbridge_pipeline::{Pipeline, Time};
 
 fn change(event: FlowEvent, priority: u16) -> FlowChange {
     let flow = Flow::new(0, priority, 0, Match::any(), Vec::new());
-    FlowChange { entry: Pipeline::new().insert(flow, Time(1)).unwrap().entry, event }
+    FlowChange { entry: Pipeline::new().insert(flow, Time(1)).unwrap().entry, event, before: None }
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn monitors_of_a_client_that_does_not_read_are_paused_and_told_what_changed_mean
     assert!(
         matches!(told.last(), Some(Event::Update(change)) if matches!(change.event, FlowEvent::Removed(..)))
     );
-    assert_eq!(resumed, BTreeSet::from([added.entry.id]));
+    assert_eq!(resumed, Changed::from([(added.entry.id, true)]));
     assert!(matches!(queue.take(), Taken::Nothing));
 }
 
