@@ -144,7 +144,8 @@ impl Reconciler {
             };
             tokio::select! {
                 () = source.changed() => {}
-                () = self.bridge.lost() => {}
+                // One that comes back only to go again is not to keep us busy.
+                () = self.bridge.lost() => tokio::time::sleep(BACK_OFF.0).await,
                 what = events.next() => {
                     if what == Event::Device {
                         self.kernel.distrust_firewall();

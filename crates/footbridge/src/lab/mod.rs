@@ -331,7 +331,15 @@ impl Lab {
                 links::add_bridge(&handle, plan::UNDERLAY_BRIDGE, plan::UNDERLAY_MTU).await?;
                 links::add_address(&handle, plan::UNDERLAY_BRIDGE, gateway, prefix).await
             })
-            .await
+            .await?;
+        match self.record.bridge {
+            BridgeKind::Footbridge => Ok(()),
+            // Open vSwitch hands frames on as they come, with checksums that hardware was to finish.
+            BridgeKind::OpenVswitch => {
+                let off = || switch_off_offloads(plan::UNDERLAY_BRIDGE);
+                namespace.run("switch off offloads", off).await
+            }
+        }
     }
 
     async fn make_node(&mut self, node: &NodePlan) -> Result<(), LabError> {

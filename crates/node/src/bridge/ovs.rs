@@ -47,7 +47,7 @@ pub struct OvsAddress {
 
 /// The text is no bridge's address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no bridge of Open vSwitch: it is unix:DIRECTORY/BRIDGE.mgmt")]
+#[error("'{0}' is no bridge of Open vSwitch: that is unix:/DIRECTORY/BRIDGE.mgmt")]
 pub struct OvsAddressError(String);
 
 impl OvsAddress {

@@ -171,17 +171,11 @@ impl Client {
                 .error(Attempt::TunnelOptions, Failure::OptionTaken { taken, wanted }));
         }
         let change = TlvTableMod { command: TlvCommand::Add, mappings: vec![wanted] };
-        let transactions = self.connection.reserve(2);
-        let requests = self.encoded([Message::TlvTableMod(change), Message::BarrierRequest], transactions);
-        self.connection
-            .exchange(Attempt::TunnelOptions, transactions, requests, |answer| {
-                Ok(match answer.message {
-                    Message::Error(error) => return Err(Failure::Refused(Reason(error.kind))),
-                    Message::BarrierReply => Taken::Done(()),
-                    _ => Taken::Ignored,
-                })
-            })
-            .await
+        let requests = [Message::TlvTableMod(change), Message::BarrierRequest];
+        self.ask(Attempt::TunnelOptions, requests, |answer| {
+            matches!(answer, Message::BarrierReply).then_some(())
+        })
+        .await
     }
 
     /// The mapping of tunnel options to fields that is in force.
@@ -190,17 +184,11 @@ impl Client {
     ///
     /// When the bridge has none of Nicira's extensions, or does not answer.
     pub async fn tunnel_options(&mut self) -> Result<TlvTable, ClientError> {
-        let transaction = self.connection.reserve(1);
-        let request = self.encoded([Message::TlvTableRequest], transaction);
-        self.connection
-            .exchange(Attempt::TunnelOptions, transaction, request, |answer| {
-                Ok(match answer.message {
-                    Message::TlvTableReply(reply) => Taken::Done(TlvTable(reply.mappings)),
-                    Message::Error(error) => return Err(Failure::Refused(Reason(error.kind))),
-                    _ => Taken::Ignored,
-                })
-            })
-            .await
+        self.ask(Attempt::TunnelOptions, [Message::TlvTableRequest], |answer| match answer {
+            Message::TlvTableReply(reply) => Some(TlvTable(reply.mappings)),
+            _ => None,
+        })
+        .await
     }
 
     /// The flow as the bridge gives it back when it was told of `flow`: 1.3 and later have one way to
@@ -221,17 +209,11 @@ impl Client {
 
     /// One request about the bundle, and its reply.
     async fn control(&mut self, request: BundleCommand, reply: BundleCommand) -> Result<(), ClientError> {
-        let transaction = self.connection.reserve(1);
-        let request = self.encoded([control(request)], transaction);
-        self.connection
-            .exchange(Attempt::Changes, transaction, request, |answer| {
-                Ok(match answer.message {
-                    Message::Error(error) => return Err(Failure::Refused(Reason(error.kind))),
-                    Message::BundleControl(control) if control.command == reply => Taken::Done(()),
-                    _ => Taken::Ignored,
-                })
-            })
-            .await
+        self.ask(Attempt::Changes, [control(request)], |answer| match answer {
+            Message::BundleControl(control) if control.command == reply => Some(()),
+            _ => None,
+        })
+        .await
     }
 
     /// Put the changes into the open bundle. Their transactions; the last is the commit's.
@@ -320,6 +302,23 @@ impl Client {
                 let other = Refusal::new(ErrorCode::BrcBadStat, "a reply to another question");
                 all.extend(entries(body).ok_or(Failure::Unreadable(other))?);
                 Ok(if more { Taken::More } else { Taken::Done(std::mem::take(&mut all)) })
+            })
+            .await
+    }
+
+    /// Send the requests, and wait for the answer that `reply` takes. An error is the bridge's refusal.
+    async fn ask<T, const N: usize>(
+        &mut self,
+        attempt: Attempt,
+        requests: [Message; N],
+        reply: impl Fn(Message) -> Option<T>,
+    ) -> Result<T, ClientError> {
+        let transactions = self.connection.reserve(N as u32);
+        let requests = self.encoded(requests, transactions);
+        self.connection
+            .exchange(attempt, transactions, requests, |answer| match answer.message {
+                Message::Error(error) => Err(Failure::Refused(Reason(error.kind))),
+                message => Ok(reply(message).map_or(Taken::Ignored, Taken::Done)),
             })
             .await
     }

@@ -144,11 +144,13 @@ async fn open_tunnels(
         BridgeKind::Footbridge => {}
         BridgeKind::OpenVswitch => {
             let lost = match stream::lost_before_the_first(client, visitor).await? {
-                Some(lost) => format!("the first {lost} datagrams"),
-                None => "all datagrams".to_owned(),
+                Some(0) => "none was lost".to_owned(),
+                Some(1) => "the first datagram was lost".to_owned(),
+                Some(lost) => format!("the first {lost} datagrams were lost"),
+                None => "none ever came back".to_owned(),
             };
             report.line(&format!(
-                "   Open vSwitch drops packets while it asks for a new tunnel's next hop: {lost} to {} were lost",
+                "   Open vSwitch drops packets while it asks for a new tunnel's next hop: on the way to {} {lost}",
                 visitor.name
             ));
         }
