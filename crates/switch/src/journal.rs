@@ -105,7 +105,11 @@ impl Journal {
                     (old.entry(), FlowEvent::Removed(*reason, statistics(old.entry())), None)
                 }
             };
-            Some(FlowChange { entry: Arc::clone(entry), event, before: before.map(|old| Arc::clone(old.entry())) })
+            Some(FlowChange {
+                entry: Arc::clone(entry),
+                event,
+                before: before.map(|old| Arc::clone(old.entry())),
+            })
         })
     }
 }

@@ -224,8 +224,9 @@ pub(crate) fn generated_flows(beside: Beside) {
             let (theirs, found) = compare_dumps(&pair, "--no-stats dump-flows br0", *dumped);
             let flows = theirs.lines().count();
             assert!(flows >= count * 99 / 100, "{dumped:?}, {flows} lines of {count} flows:\n{theirs}");
-            wrong
-                .extend(found.map(|what| format!("seed {seed}, told in {told:?}, dumped in {dumped:?}:\n{what}")));
+            wrong.extend(
+                found.map(|what| format!("seed {seed}, told in {told:?}, dumped in {dumped:?}:\n{what}")),
+            );
         }
     }
     let shown: Vec<&str> = wrong.iter().flat_map(|what| what.lines()).take(200).collect();

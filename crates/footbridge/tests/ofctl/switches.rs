@@ -42,9 +42,15 @@ pub(crate) const PLAIN: Plan = Plan { bridge: "br0", ports: &[("p1", 1), ("p2", 
 
 /// Why the comparison can't be made here, if it can't.
 pub(crate) fn lacking() -> Option<String> {
-    for program in ["ovs-ofctl", "ovs-appctl", "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "tcpdump", "setpriv"]
+    for program in
+        ["ovs-ofctl", "ovs-appctl", "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "tcpdump", "setpriv"]
     {
-        if Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
+        if Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_err()
         {
             return Some(format!("{program} is not installed"));
         }
@@ -132,7 +138,8 @@ impl Bed {
     /// Run what has to succeed; its output.
     fn must(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.command(program).args(arguments).output().unwrap();
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{program} {arguments:?}: {stdout}{stderr}");
         stdout.into_owned()
     }
@@ -157,11 +164,13 @@ impl Bed {
         let path = self.path(file);
         let end = std::time::Instant::now() + PATIENCE;
         while !path.exists() {
-            let log = |process: &Process| fs::read_to_string(self.path(&format!("{}.log", process.name))).unwrap();
+            let log =
+                |process: &Process| fs::read_to_string(self.path(&format!("{}.log", process.name))).unwrap();
             for process in &self.processes {
                 assert!(std::time::Instant::now() < end, "{file} did not appear: {}", log(process));
             }
-            if let Some(ended) = self.processes.iter_mut().find_map(|p| p.child.try_wait().unwrap().map(|s| (s, p.name)))
+            if let Some(ended) =
+                self.processes.iter_mut().find_map(|p| p.child.try_wait().unwrap().map(|s| (s, p.name)))
             {
                 let (status, name) = ended;
                 let said = fs::read_to_string(self.path(&format!("{name}.log"))).unwrap();
@@ -211,7 +220,9 @@ impl Ovs {
         let settings = ["set", "bridge", bridge, "datapath_type=netdev", "fail-mode=secure", PROTOCOLS];
         words.extend(settings.map(String::from));
         for (device, number) in plan.ports {
-            words.extend(["--", "add-port", bridge, device, "--", "set", "interface", device].map(String::from));
+            words.extend(
+                ["--", "add-port", bridge, device, "--", "set", "interface", device].map(String::from),
+            );
             words.push(format!("ofport_request={number}"));
         }
         bed.must("ovs-vsctl", &words.iter().map(String::as_str).collect::<Vec<_>>());

@@ -48,5 +48,9 @@ impl CtFlush {
 }
 
 fn must_be_zero(bytes: &[u8]) -> Result<(), Refusal> {
-    if all_zero(bytes) { Ok(()) } else { Err(Refusal::new(ErrorCode::NxbrcMustBeZero, "a flush of connections")) }
+    if all_zero(bytes) {
+        Ok(())
+    } else {
+        Err(Refusal::new(ErrorCode::NxbrcMustBeZero, "a flush of connections"))
+    }
 }

@@ -3,10 +3,10 @@
 
 use crate::{ChangeError, FlowFilter, FlowMod, FlowModError};
 use footbridge_datapath::PacketOut;
+use footbridge_openflow::action::CtZone;
 use footbridge_openflow::flow::FlowFlags;
 use footbridge_openflow::wire::stats::FlowStatsRequest;
 use footbridge_openflow::wire::{self, ALL_TABLES, Command, CookieMatch, ErrorCode, Refusal};
-use footbridge_openflow::action::CtZone;
 use footbridge_openflow::{Action, Field, Flow, Match, PortNo};
 use footbridge_pipeline::refusal::{self, Reason};
 
@@ -178,7 +178,9 @@ pub(super) fn uses_option(flow: &Flow, index: u16) -> bool {
 fn actions_use(actions: &[Action], field: Field) -> bool {
     actions.iter().any(|action| match action {
         Action::OutputReg { src } | Action::Push(src) => src.field == field,
-        Action::Load { dst, .. } | Action::Pop(dst) | Action::CheckPktLarger { dst, .. } => dst.field == field,
+        Action::Load { dst, .. } | Action::Pop(dst) | Action::CheckPktLarger { dst, .. } => {
+            dst.field == field
+        }
         Action::Move { src, dst } => src.field == field || dst.field == field,
         Action::SetField { field: written, .. } => *written == field,
         Action::Ct(ct) => {

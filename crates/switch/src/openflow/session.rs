@@ -6,15 +6,15 @@ use super::hub::{Client, Hub, Kind, packet_in_reason};
 use super::queue::{Event, Taken};
 use super::statistics::{self, FlowDump, Reply};
 use super::{describe, monitor};
-use crate::{FlowFilter, Origin};
 use crate::bridge::report;
 use crate::events::{FlowChange, FlowEvent};
+use crate::{FlowFilter, Origin};
 use footbridge_datapath::clock;
 use footbridge_openflow::wire::stats::{FlowUpdate, ReplyBody, StatsReply, StatsRequest};
 use footbridge_openflow::wire::{
-    ALL_TABLES, AsyncConfig, AsyncMask, BundleAdd, BundleCommand, BundleControl, Context, CtFlush, EncodeError,
-    ErrorCode, ErrorKind, ErrorMessage, FlowFormat, FlowRemoved, Form, GroupMod, Header, Hello, Message,
-    MeterMod, PacketIn, PacketInFormat, PortMod, PortStatus, Refusal, Role, RoleMessage, Setting,
+    ALL_TABLES, AsyncConfig, AsyncMask, BundleAdd, BundleCommand, BundleControl, Context, CtFlush,
+    EncodeError, ErrorCode, ErrorKind, ErrorMessage, FlowFormat, FlowRemoved, Form, GroupMod, Header, Hello,
+    Message, MeterMod, PacketIn, PacketInFormat, PortMod, PortStatus, Refusal, Role, RoleMessage, Setting,
     SwitchConfig, TableMod, TlvCommand, TlvMapping, TlvTable, TlvTableMod, TlvTableReply, Version, Versions,
 };
 use footbridge_openflow::{Field, Flow, Key, Match, PortNo};
@@ -215,7 +215,13 @@ impl Session {
             }
             Message::TlvTableMod(change) => {
                 self.may_write()?;
-                let in_use = |index| self.hub.bridge.entries(&FlowFilter::default()).iter().any(|entry| convert::uses_option(&entry.flow, index));
+                let in_use = |index| {
+                    self.hub
+                        .bridge
+                        .entries(&FlowFilter::default())
+                        .iter()
+                        .any(|entry| convert::uses_option(&entry.flow, index))
+                };
                 self.hub.change_tlv(|table| change_tlv(table, &change, in_use)).map_err(Failure::from)
             }
             Message::TlvTableRequest => reply(Message::TlvTableReply(TlvTableReply {
@@ -425,7 +431,9 @@ impl Session {
             Event::MonitorsPaused => {
                 let paused = match version {
                     Version::V10 | Version::V13 => Message::FlowMonitorPaused,
-                    Version::V14 | Version::V15 => stats_reply(ReplyBody::FlowMonitor(vec![FlowUpdate::Paused])),
+                    Version::V14 | Version::V15 => {
+                        stats_reply(ReplyBody::FlowMonitor(vec![FlowUpdate::Paused]))
+                    }
                 };
                 self.updates().into_iter().chain([paused]).collect()
             }
@@ -550,7 +558,8 @@ fn change_tlv(
     match change.command {
         TlvCommand::Clear | TlvCommand::Delete => {
             let all = change.command == TlvCommand::Clear;
-            let goes = |mapping: &TlvMapping| all || change.mappings.iter().any(|gone| gone.index == mapping.index);
+            let goes =
+                |mapping: &TlvMapping| all || change.mappings.iter().any(|gone| gone.index == mapping.index);
             if mappings.iter().any(|mapping| goes(mapping) && in_use(mapping.index)) {
                 return Err(ErrorCode::NxttmfcInvalidTlvDel);
             }

@@ -8,8 +8,8 @@ use super::describe;
 use super::hub::Hub;
 use crate::{Bridge, FlowFilter, FlowReport};
 use footbridge_openflow::wire::stats::{
-    AggregateStats, FlowEntry, FlowStatsRequest, ReplyBody, ReplyKind, ReplyWriter, StatsRequest,
-    TableDesc, TableFeatures, TableStats,
+    AggregateStats, FlowEntry, FlowStatsRequest, ReplyBody, ReplyKind, ReplyWriter, StatsRequest, TableDesc,
+    TableFeatures, TableStats,
 };
 use footbridge_openflow::wire::{Context, ErrorCode, Form, Refusal, TlvTable, Version};
 use footbridge_openflow::{Flow, PortNo};

@@ -42,7 +42,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 "bundle",
                 "flow add priority=1,actions=drop\ngroup add group_id=1,type=all,bucket=output:1\n",
             ),
-            Differs { command: "bundle br0 bundle", why: NO_GROUPS, ours: &["OFPBFC_MSG_UNSUP", "exit status 1"] },
+            Differs {
+                command: "bundle br0 bundle",
+                why: NO_GROUPS,
+                ours: &["OFPBFC_MSG_UNSUP", "exit status 1"],
+            },
             Differs { command: "--no-stats dump-flows br0", why: NO_GROUPS, ours: &[] },
         ],
     },
@@ -87,11 +91,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Ofctl("queue-get-config br0 9"),
         ],
     },
-    Scenario {
-        name: "queues_of_all_ports",
-        versions: FROM_13,
-        steps: &[Ofctl("queue-get-config br0")],
-    },
+    Scenario { name: "queues_of_all_ports", versions: FROM_13, steps: &[Ofctl("queue-get-config br0")] },
     Scenario {
         name: "ipfix_is_none",
         versions: ALL,

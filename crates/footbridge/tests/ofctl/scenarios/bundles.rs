@@ -10,7 +10,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "a_bundle_of_adds",
         versions: ALL,
         steps: &[
-            File("flows", "priority=1,actions=drop\npriority=2,tcp,actions=1\ntable=3,priority=3,udp,actions=2\n"),
+            File(
+                "flows",
+                "priority=1,actions=drop\npriority=2,tcp,actions=1\ntable=3,priority=3,udp,actions=2\n",
+            ),
             Ofctl("--bundle add-flows br0 flows"),
             Ofctl("--bundle add-flow br0 priority=9,arp,actions=NORMAL"),
             OfctlWithInput("--bundle add-flow br0 -", "priority=10,actions=drop\npriority=11,actions=drop\n"),

@@ -4,7 +4,8 @@ use crate::scenario::Step::{Monitor, MonitorEnds, MonitorPrints, Ofctl, Wait};
 use crate::scenario::{ALL, Scenario, Step};
 
 const DUMP: Step = Ofctl("dump-flows br0");
-const PING: Step = Ofctl(concat!("packet-out br0 'in_port=1 packet=", frame!(icmp), " actions=resubmit(,0)'"));
+const PING: Step =
+    Ofctl(concat!("packet-out br0 'in_port=1 packet=", frame!(icmp), " actions=resubmit(,0)'"));
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -44,7 +45,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         steps: &[
             Monitor("monitor br0 65534"),
             Ofctl("add-flow br0 cookie=1,priority=5,send_flow_rem,icmp,actions=2"),
-            Ofctl("add-flow br0 cookie=2,table=1,priority=6,send_flow_rem,idle_timeout=30,hard_timeout=40,in_port=1,actions=2"),
+            Ofctl(
+                "add-flow br0 cookie=2,table=1,priority=6,send_flow_rem,idle_timeout=30,hard_timeout=40,in_port=1,actions=2",
+            ),
             Ofctl("add-flow br0 cookie=3,table=1,priority=7,in_port=1,actions=2"),
             PING,
             PING,

@@ -37,7 +37,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "add_flow_from_standard_input",
         versions: ALL,
         steps: &[
-            OfctlWithInput("add-flow br0 -", "priority=1,actions=drop\n# a comment\n\npriority=2,actions=NORMAL\n"),
+            OfctlWithInput(
+                "add-flow br0 -",
+                "priority=1,actions=drop\n# a comment\n\npriority=2,actions=NORMAL\n",
+            ),
             OfctlWithInput("add-flows br0 -", "priority=3,actions=drop\n"),
             DUMP,
         ],
@@ -258,7 +261,9 @@ delete_strict table=2,priority=9,in_port=1
         versions: ALL,
         steps: &[
             Ofctl("add-flow br0 priority=100,ip,nw_src=10.0.0.1,actions=conjunction(1234,1/2)"),
-            Ofctl("add-flow br0 priority=100,ip,nw_dst=10.0.0.2,actions=conjunction(1234,2/2),conjunction(5,1/3)"),
+            Ofctl(
+                "add-flow br0 priority=100,ip,nw_dst=10.0.0.2,actions=conjunction(1234,2/2),conjunction(5,1/3)",
+            ),
             Ofctl("add-flow br0 priority=90,conj_id=1234,ip,actions=2"),
             Ofctl(concat!("packet-out br0 'in_port=1 packet=", frame!(icmp), " actions=resubmit(,0)'")),
             DUMP,

@@ -53,7 +53,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "reasons",
         versions: ALL,
         steps: &[
-            Ofctl("add-flow br0 icmp,actions=controller(reason=no_match),controller(reason=invalid_ttl),controller(reason=action)"),
+            Ofctl(
+                "add-flow br0 icmp,actions=controller(reason=no_match),controller(reason=invalid_ttl),controller(reason=action)",
+            ),
             Monitor("monitor br0 65534"),
             send!(icmp),
             MonitorPrints("PACKET_IN", 2),
@@ -103,7 +105,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "in_the_middle_of_a_walk",
         versions: ALL,
         steps: &[
-            Ofctl("add-flow br0 vlan_tci=0x1000/0x1000,actions=controller,strip_vlan,controller,set_field:02:00:00:00:00:77->eth_src,controller,2"),
+            Ofctl(
+                "add-flow br0 vlan_tci=0x1000/0x1000,actions=controller,strip_vlan,controller,set_field:02:00:00:00:00:77->eth_src,controller,2",
+            ),
             Monitor("monitor br0 65534"),
             send!(vlan),
             MonitorPrints("PACKET_IN", 3),

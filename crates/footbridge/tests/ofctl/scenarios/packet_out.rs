@@ -6,7 +6,15 @@ use crate::scenario::{ALL, Scenario};
 /// A packet-out of a frame with actions.
 macro_rules! send {
     ($frame:tt, $port:literal, $actions:literal) => {
-        Ofctl(concat!("packet-out br0 'in_port=", $port, " packet=", frame!($frame), " actions=", $actions, "'"))
+        Ofctl(concat!(
+            "packet-out br0 'in_port=",
+            $port,
+            " packet=",
+            frame!($frame),
+            " actions=",
+            $actions,
+            "'"
+        ))
     };
 }
 
@@ -64,7 +72,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             send!(icmp, "1", "set_field:02:00:00:00:00:99->eth_src,load:0x63->NXM_OF_ETH_DST[0..7],2"),
             send!(vlan, "1", "strip_vlan,2"),
             send!(vlan, "1", "set_field:7->vlan_vid,2"),
-            send!(icmp, "1", "push:NXM_OF_ETH_SRC[],push:NXM_OF_ETH_DST[],pop:NXM_OF_ETH_SRC[],pop:NXM_OF_ETH_DST[],2"),
+            send!(
+                icmp,
+                "1",
+                "push:NXM_OF_ETH_SRC[],push:NXM_OF_ETH_DST[],pop:NXM_OF_ETH_SRC[],pop:NXM_OF_ETH_DST[],2"
+            ),
             send!(arp, "1", "load:2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],2"),
             Heard("p2", 5),
         ],
@@ -74,7 +86,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         versions: ALL,
         steps: &[
             Ofctl("add-flow br0 table=0,priority=1,actions=drop"),
-            Ofctl("add-flow br0 table=0,priority=10,icmp,in_port=1,actions=load:2->NXM_NX_REG0[],resubmit(,5)"),
+            Ofctl(
+                "add-flow br0 table=0,priority=10,icmp,in_port=1,actions=load:2->NXM_NX_REG0[],resubmit(,5)",
+            ),
             Ofctl("add-flow br0 table=5,reg0=2,actions=dec_ttl,output:NXM_NX_REG0[]"),
             Listen("p2"),
             send!(icmp, "1", "resubmit(,0)"),
@@ -99,7 +113,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Listen("p3"),
             send!(arp, "1", "NORMAL"),
             // Back to its sender.
-            Ofctl("packet-out br0 'in_port=2 packet=020000000101020000000202080600010800060400020200000002020a0000630200000001010a000001 actions=resubmit(,0)'"),
+            Ofctl(
+                "packet-out br0 'in_port=2 packet=020000000101020000000202080600010800060400020200000002020a0000630200000001010a000001 actions=resubmit(,0)'",
+            ),
             Heard("p1", 1),
             Heard("p2", 1),
             Heard("p3", 1),
@@ -110,7 +126,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         versions: ALL,
         steps: &[
             Ofctl("add-flow br0 reg0=5,metadata=6,actions=2"),
-            Ofctl(concat!("packet-out br0 'in_port=1,reg0=5,metadata=6 packet=", frame!(icmp), " actions=resubmit(,0)'")),
+            Ofctl(concat!(
+                "packet-out br0 'in_port=1,reg0=5,metadata=6 packet=",
+                frame!(icmp),
+                " actions=resubmit(,0)'"
+            )),
             Ofctl("dump-flows br0"),
         ],
     },

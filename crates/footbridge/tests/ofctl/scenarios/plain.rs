@@ -8,7 +8,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "the_articles_commands",
         versions: &[Version::Default],
         steps: &[
-            Ofctl("add-flow br0 table=20,priority=200,arp,arp_tpa=10.222.2.1,arp_op=1,actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],mod_dl_src:aa:bb:cc:dd:ee:ff,load:0x2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],load:0xaabbccddeeff->NXM_NX_ARP_SHA[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],load:0xade0201->NXM_OF_ARP_SPA[],IN_PORT"),
+            Ofctl(
+                "add-flow br0 table=20,priority=200,arp,arp_tpa=10.222.2.1,arp_op=1,actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],mod_dl_src:aa:bb:cc:dd:ee:ff,load:0x2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],load:0xaabbccddeeff->NXM_NX_ARP_SHA[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],load:0xade0201->NXM_OF_ARP_SPA[],IN_PORT",
+            ),
             Ofctl("dump-flows br0 table=20 --no-stats --names"),
             Ofctl("show br0"),
             Ofctl("dump-flows br0"),
@@ -42,6 +44,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "a_monitor_that_asks_for_nothing",
         versions: &[Version::Default],
-        steps: &[Monitor("monitor br0"), Ofctl("add-flow br0 actions=drop"), Ofctl("del-flows br0"), MonitorEnds],
+        steps: &[
+            Monitor("monitor br0"),
+            Ofctl("add-flow br0 actions=drop"),
+            Ofctl("del-flows br0"),
+            MonitorEnds,
+        ],
     },
 ];

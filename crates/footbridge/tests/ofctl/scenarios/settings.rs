@@ -37,7 +37,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "table_settings_of_other_versions",
         versions: ALL,
-        steps: &[Ofctl("mod-table br0 1 drop"), Ofctl("mod-table br0 1 controller"), Ofctl("mod-table br0 1 nonsense")],
+        steps: &[
+            Ofctl("mod-table br0 1 drop"),
+            Ofctl("mod-table br0 1 controller"),
+            Ofctl("mod-table br0 1 nonsense"),
+        ],
     },
     Scenario {
         name: "table_description",
@@ -60,9 +64,17 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Ofctl("mod-table br0 1 noevict"),
             Ofctl("mod-table br0 1 novacancy"),
             Ofctl("dump-tables br0"),
-            Differs { command: "dump-table-desc br0", why: NO_EVICTION, ours: &["eviction=off", "vacancy=off"] },
+            Differs {
+                command: "dump-table-desc br0",
+                why: NO_EVICTION,
+                ours: &["eviction=off", "vacancy=off"],
+            },
             Differs { command: "mod-table br0 1 evict", why: NO_EVICTION, ours: &["OFPTMFC_BAD_CONFIG"] },
-            Differs { command: "mod-table br0 1 vacancy:20,80", why: NO_EVICTION, ours: &["OFPTMFC_BAD_CONFIG"] },
+            Differs {
+                command: "mod-table br0 1 vacancy:20,80",
+                why: NO_EVICTION,
+                ours: &["OFPTMFC_BAD_CONFIG"],
+            },
         ],
     },
     Scenario {
