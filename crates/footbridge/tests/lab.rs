@@ -15,13 +15,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Lab, host, text};
 
-/// A test of a lab: skipped by name when it can't run here.
+/// A test of a lab: skipped by name when something is `lacking` here.
 macro_rules! lab_tests {
-    ($( $(#[$doc:meta])* fn $name:ident($lab:ident) $body:block )*) => { $(
+    ($lacking:path; $( $(#[$doc:meta])* fn $name:ident($lab:ident) $body:block )*) => { $(
         $(#[$doc])*
         #[test]
         fn $name() {
-            if let Some(why) = support::lacking() {
+            if let Some(why) = $lacking() {
                 println!("skipped: {}: {why}", stringify!($name));
                 return;
             }
@@ -32,6 +32,8 @@ macro_rules! lab_tests {
 }
 
 lab_tests! {
+    support::lacking;
+
     fn up_exec_status_down(lab) {
         let before = host();
         lab.ok(&["up"]);
@@ -48,6 +50,13 @@ lab_tests! {
         assert_eq!(devices.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo"], "/sys is the pod's");
         let flows = lab.ok(&["exec", "worker1", "--", "footbridge", "flows", "table=20"]);
         assert_eq!(flows, include_str!("../labs/article-table-20.txt"));
+        // Open vSwitch's own client prints the same page, but for the spaces before each line.
+        let dump = ["ovs-ofctl", "dump-flows", "br-int", "table=20", "--no-stats", "--names"];
+        let dump = lab.ok(&[&["exec", "worker1", "--"], &dump[..]].concat());
+        let lines = |text: &str| text.lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(&dump), lines(include_str!("../labs/article-table-20.txt")));
+        let show = lab.ok(&["exec", "worker1", "--", "ovs-ofctl", "show", "br-int"]);
+        assert!(show.contains(" 2(antrea-gw0): addr:"), "{show}");
 
         let unknown = lab.run(&["exec", "nobody", "--", "true"]);
         assert_eq!(unknown.status.code(), Some(1));
@@ -302,5 +311,70 @@ lab_tests! {
             assert!(kib < 30 * 1024, "agent {i} has {kib} KiB");
         }
         lab.ok(&["down"]);
+    }
+}
+
+lab_tests! {
+    support::lacking_open_vswitch;
+
+    fn every_step_holds_on_open_vswitch_and_nothing_is_left(lab) {
+        let before = host();
+        let printed = lab.ok(&["--bridge", "ovs"]);
+        assert!(printed.ends_with("every step held\n"), "{printed}");
+        assert!(!printed.contains("not applicable"), "{printed}");
+        for table in ["10", "20"] {
+            let claim = format!("holds  table {table} is what the article prints, byte for byte");
+            assert!(printed.contains(&claim), "{printed}");
+        }
+        assert_eq!(lab.left(), Vec::<String>::new());
+        assert_eq!(host(), before, "the host is as before");
+    }
+
+    fn every_step_holds_on_open_vswitch_with_another_cluster_and_geneve(lab) {
+        let printed = lab.ok(&["--bridge", "ovs", "--file", "small", "--tunnel-type", "geneve"]);
+        assert!(printed.ends_with("every step held\n"), "{printed}");
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
+    fn an_open_vswitch_that_ends_during_the_steps_fails_the_run_and_leaves_nothing(lab) {
+        let mut run =
+            lab.command(&["--bridge", "ovs"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+        lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("3 ")).expect("step 3 begins");
+        kill(Pid::from_raw(lab.recorded_switch("worker2")), Signal::SIGKILL).unwrap();
+        lines.for_each(drop);
+        let ended = run.wait_with_output().unwrap();
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(4), "{said}");
+        assert!(said.contains("the ovs-vswitchd of worker2 ended by itself"), "{said}");
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
+    fn ctrl_c_and_down_after_a_kill_leave_nothing_of_a_lab_with_open_vswitch(lab) {
+        for (milliseconds, signal) in [(150, Signal::SIGINT), (600, Signal::SIGKILL), (1000, Signal::SIGKILL)] {
+            let mut run =
+                lab.command(&["--bridge", "ovs"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            kill(Pid::from_raw(run.id().cast_signed()), signal).unwrap();
+            run.wait().unwrap();
+            if signal == Signal::SIGKILL {
+                let down = lab.run(&["down"]);
+                assert!(down.status.success() || text(&down.stderr).contains("there is no lab"), "{}", text(&down.stderr));
+            }
+            assert_eq!(lab.left(), Vec::<String>::new(), "{signal} after {milliseconds} ms");
+        }
+    }
+
+    fn status_tells_of_an_open_vswitch_that_has_ended(lab) {
+        lab.ok(&["up", "--bridge", "ovs"]);
+        assert!(!lab.ok(&["status"]).contains("not ready"));
+        kill(Pid::from_raw(lab.recorded_switch("worker1")), Signal::SIGKILL).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !lab.ok(&["status"]).lines().any(|line| line.starts_with("worker1 ") && line.contains("not ready")) {
+            assert!(Instant::now() < deadline, "{}", lab.ok(&["status"]));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        lab.ok(&["down"]);
+        assert_eq!(lab.left(), Vec::<String>::new());
     }
 }

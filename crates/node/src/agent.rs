@@ -1,5 +1,10 @@
-//! The agent: a datapath, a bridge, its sockets and the loop that programs them, together.
+//! The agent: a datapath, a bridge, its sockets and the loop that programs them, together; or the loop
+//! alone, with an Open vSwitch.
 
+mod ovs;
+
+use crate::bridge::NodeBridge;
+use crate::bridge::ovs::OvsAddress;
 use crate::config::{GATEWAY_PORT, NodeConfig};
 use crate::host::GATEWAY_NAME_MAX;
 use crate::reconcile::{PassError, Reconciler};
@@ -30,6 +35,8 @@ pub struct AgentConfig {
     pub run_dir: PathBuf,
     /// What survives the agent.
     pub state_dir: PathBuf,
+    /// Program this bridge of Open vSwitch in place of one of our own; `node.bridge` is its name.
+    pub ovs: Option<OvsAddress>,
 }
 
 /// Why the agent did not start, or did not end well.
@@ -64,6 +71,9 @@ pub enum AgentError {
     /// The loop.
     #[error(transparent)]
     Start(#[from] PassError),
+    /// Another agent has the run directory.
+    #[error("another agent is running in {}", .0.display())]
+    InUse(PathBuf),
 }
 
 /// The name of the file that is there while the agent has reached everything once.
@@ -78,12 +88,15 @@ pub const PID: &str = "agent.pid";
 /// Has to be called in the node's network namespace, on a current-thread tokio runtime with I/O and
 /// time, so that every socket is opened there. When the first full pass is done `<run_dir>/ready`
 /// appears. At the end devices, routes and guards stay: the bridge fails closed, and the next agent
-/// finds them as they should be.
+/// finds them as they should be. An Open vSwitch goes on forwarding.
 ///
 /// # Errors
 /// What kept it from starting, or that the datapath has stopped; other trouble is logged and retried.
 pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Result<(), AgentError> {
-    run_on(config, || Ok(Box::new(Userspace::start()?)), cancel).await
+    match config.ovs.clone() {
+        None => run_on(config, || Ok(Box::new(Userspace::start()?)), cancel).await,
+        Some(address) => ovs::run(config, address, cancel).await,
+    }
 }
 
 async fn run_on(
@@ -91,26 +104,15 @@ async fn run_on(
     datapath: impl FnOnce() -> Result<Box<dyn Datapath>, footbridge_datapath::Error>,
     cancel: impl Future<Output = ()>,
 ) -> Result<(), AgentError> {
-    if config.node.gateway.len() > GATEWAY_NAME_MAX || config.node.gateway.is_empty() {
-        return Err(AgentError::GatewayName(config.node.gateway));
-    }
-    let in_run_dir = |path: PathBuf| move |source| AgentError::RunDir { path, source };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.run_dir)
-        .map_err(in_run_dir(config.run_dir.clone()))?;
+    make_run_dir(&config)?;
     let store = Store::open(&config.state_dir)?;
     let bridge = Arc::new(Bridge::new(&config.node.bridge, datapath()?)?);
     let socket = config.run_dir.join(format!("{}.ctl", config.node.bridge));
     let server = Server::bind(&socket, Arc::clone(&bridge))?;
     // The run directory is this agent's from here on: before, the marks may be another's.
-    let ready = Mark { path: config.run_dir.join(READY) };
-    ready.remove();
+    let marks = Marks::put(&config.run_dir)?;
     let control = tokio::spawn(server.run());
     let openflow = OpenFlow::start(Arc::clone(&bridge), openflow(&config))?;
-    let pid = Mark { path: config.run_dir.join(PID) };
-    fs::write(&pid.path, format!("{}\n", std::process::id())).map_err(in_run_dir(pid.path.clone()))?;
     let connections = store.path(CONNECTIONS);
     match bridge.restore_connections(&connections) {
         Ok(None) => {}
@@ -118,22 +120,19 @@ async fn run_on(
         // The network is worth more than its old connections.
         Err(error) => tracing::error!("tracked connections are lost: {error}"),
     }
-    let mut reconciler = Reconciler::new(config.node.clone(), Arc::clone(&bridge), store)?;
+    let own = NodeBridge::Own(Arc::clone(&bridge));
+    let mut reconciler = Reconciler::new(config.node.clone(), own, store)?;
     let source = FileSource::new(&config.cluster);
     let node = config.node.node.as_str();
-    let announce = || match fs::write(&ready.path, "") {
-        Ok(()) => tracing::info!(node, gateway_port = GATEWAY_PORT.0, "ready"),
-        Err(error) => tracing::error!(%error, path = %ready.path.display(), "can't say that it is ready"),
-    };
     let ended = tokio::select! {
         () = cancel => Ok(()),
-        () = reconciler.run(source, announce) => Ok(()),
+        () = reconciler.run(source, || marks.announce(node)) => Ok(()),
         error = stopped(&bridge) => Err(error),
     };
     tracing::info!(node, "ending; devices, routes and guards stay");
     let ended = ended.and_then(|()| close(&bridge, &connections)).map_err(AgentError::Stopped);
     // The marks go before the socket: with that, the run directory is the next agent's.
-    drop((ready, pid, openflow));
+    drop((marks, openflow));
     control.abort();
     // It ends with the abort; only then is its socket gone.
     drop(control.await);
@@ -159,6 +158,16 @@ fn openflow(config: &AgentConfig) -> OpenFlowConfig {
     }
 }
 
+/// Refuse what can't be run, and make the run directory.
+fn make_run_dir(config: &AgentConfig) -> Result<(), AgentError> {
+    if config.node.gateway.len() > GATEWAY_NAME_MAX || config.node.gateway.is_empty() {
+        return Err(AgentError::GatewayName(config.node.gateway.clone()));
+    }
+    let path = &config.run_dir;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| AgentError::RunDir { path: path.clone(), source })
+}
+
 /// How often the datapath is asked whether it is there.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -182,6 +191,34 @@ fn close(bridge: &Bridge, connections: &Path) -> Result<(), footbridge_datapath:
         Err(error) => tracing::error!("tracked connections are lost: {error}"),
     }
     Ok(())
+}
+
+/// The files by which others see the agent.
+struct Marks {
+    ready: Mark,
+    /// Dropped with the others.
+    _pid: Mark,
+}
+
+impl Marks {
+    /// In a run directory that is this agent's.
+    fn put(run_dir: &Path) -> Result<Marks, AgentError> {
+        let ready = Mark { path: run_dir.join(READY) };
+        ready.remove();
+        let pid = Mark { path: run_dir.join(PID) };
+        fs::write(&pid.path, format!("{}\n", std::process::id()))
+            .map_err(|source| AgentError::RunDir { path: pid.path.clone(), source })?;
+        Ok(Marks { ready, _pid: pid })
+    }
+
+    fn announce(&self, node: &str) {
+        match fs::write(&self.ready.path, "") {
+            Ok(()) => tracing::info!(node, gateway_port = GATEWAY_PORT.0, "ready"),
+            Err(error) => {
+                tracing::error!(%error, path = %self.ready.path.display(), "can't say that it is ready");
+            }
+        }
+    }
 }
 
 /// A file that is there while the agent is.

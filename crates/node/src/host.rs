@@ -10,10 +10,11 @@
 //!
 //! # The rules
 //!
-//! * The gateway is one end of a veth pair, with the node's first pod address; the other end,
-//!   `<gateway>-p`, is the bridge's.
+//! * The gateway has the node's first pod address. It is one end of a veth pair, whose other end,
+//!   `<gateway>-p`, is the bridge's; or a device that the bridge itself makes ([`Wiring`]).
 //! * A bridge-side device has no address and no IPv6, and the host's stack takes nothing that
-//!   arrives on it ([`firewall`]); it goes up only when that is in place.
+//!   arrives on it ([`firewall`]); it goes up only when that is in place. A bridge in the kernel takes
+//!   frames from the host's stack by itself.
 //! * A device that can't be a pod's ([`refused`]) is left as it is, whatever an annotation says.
 //! * A peer's subnet is routed via the peer's gateway, `onlink` on our gateway. No neighbour entry is
 //!   ever written: the kernel asks and the bridge answers.
@@ -40,6 +41,32 @@ pub fn gateway_peer_name(gateway: &str) -> String {
     format!("{gateway}-p")
 }
 
+/// How the bridge is wired to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wiring {
+    /// What the gateway's device is.
+    pub gateway: GatewayKind,
+    /// Whether the host's stack sees the frames that the bridge reads, and has to be kept from them.
+    pub guards: bool,
+}
+
+/// What the gateway's device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayKind {
+    /// One end of a veth pair that we make.
+    VethPair,
+    /// A device that the bridge makes with its port.
+    BridgePort {
+        /// The bridge has it: a device of that name is then its, else somebody's.
+        made: bool,
+    },
+}
+
+impl Wiring {
+    /// To our own bridge, whose datapath reads packet sockets.
+    pub const OWN: Wiring = Wiring { gateway: GatewayKind::VethPair, guards: true };
+}
+
 /// The host as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
@@ -51,7 +78,7 @@ pub struct Desired {
     pub subnet: Subnet,
     /// The gateway's MTU.
     pub mtu: u32,
-    /// Devices on the bridge's side: the gateway's peer and the pods' host interfaces.
+    /// Devices on the bridge's side: the gateway's peer, if it has one, and the pods' host interfaces.
     pub bridge_sides: BTreeSet<String>,
     /// This node's address on the underlay, where it is known.
     pub node_address: Option<Ipv4Addr>,
@@ -59,6 +86,8 @@ pub struct Desired {
     pub peers: BTreeSet<Subnet>,
     /// The tunnels' UDP port.
     pub tunnel_port: u16,
+    /// How the bridge is wired to the host.
+    pub wiring: Wiring,
 }
 
 /// The host as it was read back.
@@ -95,6 +124,8 @@ pub struct Link {
     pub mtu: u32,
     /// A veth's other end's number, in whatever namespace that is.
     pub veth_peer: Option<u32>,
+    /// A bridge in the kernel has it, which takes its frames from the host's stack.
+    pub in_bridge: bool,
 }
 
 /// A route over the gateway.
@@ -166,10 +197,16 @@ pub enum Step {
     DelNeighbour(Ipv4Addr),
 }
 
-/// A device of the gateway's name is there that is none of ours.
+/// The gateway's device is not as it can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("device {0} is there and is no veth pair of ours: remove or rename it, or choose another --gateway")]
-pub struct DeviceTaken(pub String);
+pub enum GatewayError {
+    /// A device of its name is there that is none of ours.
+    #[error("device {0} is there and is none of ours: remove or rename it, or choose another --gateway")]
+    Taken(String),
+    /// The bridge should have made it.
+    #[error("the bridge has made no device {0} for its port")]
+    Absent(String),
+}
 
 /// Why a device that a pod's annotation names, or that has a derived name, is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -186,10 +223,14 @@ pub enum Refusal {
 }
 
 impl Desired {
-    /// What the state asks for, over an uplink of `uplink_mtu` (where it was found).
-    pub fn of(state: &NodeState, uplink_mtu: Option<u32>) -> Desired {
+    /// What the state asks for, over an uplink of `uplink_mtu` (where it was found), with a bridge
+    /// that is wired so.
+    pub fn of(state: &NodeState, uplink_mtu: Option<u32>, wiring: Wiring) -> Desired {
         let mut bridge_sides: BTreeSet<String> = state.pods.iter().map(|pod| pod.interface.clone()).collect();
-        bridge_sides.insert(gateway_peer_name(&state.config.gateway));
+        match wiring.gateway {
+            GatewayKind::VethPair => drop(bridge_sides.insert(gateway_peer_name(&state.config.gateway))),
+            GatewayKind::BridgePort { .. } => {}
+        }
         Desired {
             gateway: state.config.gateway.clone(),
             gateway_mac: state.gateway_mac,
@@ -199,6 +240,7 @@ impl Desired {
             node_address: state.address,
             peers: state.peers.iter().map(|peer| peer.subnet).collect(),
             tunnel_port: state.config.tunnel_type.udp_port(),
+            wiring,
         }
     }
 
@@ -251,8 +293,8 @@ pub fn refused(desired: &Desired, actual: &Actual) -> BTreeMap<String, Refusal> 
 /// What has to be done, in this order, to come nearer to `desired`; nothing when it is reached.
 ///
 /// # Errors
-/// The gateway's name belongs to a device that is not ours to remove.
-pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, DeviceTaken> {
+/// The gateway's name belongs to a device that is not ours to remove, or the bridge has not made it.
+pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, GatewayError> {
     let mut steps = Vec::new();
     let gateway_there = gateway_steps(desired, actual, &mut steps)?;
     if steps.iter().any(|step| matches!(step, Step::DeleteLink(_))) {
@@ -265,7 +307,10 @@ pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, DeviceTaken
         .iter()
         .filter(|name| actual.links.contains_key(*name) && !refused.contains_key(*name))
         .collect();
-    let guarded = |name: &String| actual.firewall.guards.contains(name);
+    let guarded = |name: &String, link: &Link| match desired.wiring.guards {
+        true => actual.firewall.guards.contains(name),
+        false => link.in_bridge,
+    };
     if let Some(change) = firewall::diff(desired, &present, &actual.links, &actual.firewall) {
         steps.push(Step::Firewall(change));
     }
@@ -283,8 +328,8 @@ pub fn diff(desired: &Desired, actual: &Actual) -> Result<Vec<Step>, DeviceTaken
         if **name == gateway_peer_name(&desired.gateway) && link.mtu != desired.mtu {
             steps.push(Step::SetMtu((*name).clone(), desired.mtu));
         }
-        // Until the guard was seen in place, the device stays down.
-        if !link.up && guarded(name) {
+        // Until it was seen that the host's stack gets nothing of it, the device stays down.
+        if !link.up && guarded(name, link) {
             steps.push(Step::SetUp((*name).clone()));
         }
     }
@@ -299,21 +344,29 @@ fn disable_ipv6(device: &str) -> String {
     format!("net/ipv6/conf/{device}/disable_ipv6")
 }
 
-/// Make the pair, or make it anew; whether it is there already.
-fn gateway_steps(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) -> Result<bool, DeviceTaken> {
+/// Make the pair, or make it anew; whether the gateway is there already.
+fn gateway_steps(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) -> Result<bool, GatewayError> {
     let name = &desired.gateway;
     let peer = gateway_peer_name(name);
     let (here, there) = (actual.links.get(name), actual.links.get(&peer));
-    if let (Some(here), Some(there)) = (here, there)
-        && here.veth_peer == Some(there.index)
-        && there.veth_peer == Some(here.index)
-    {
-        return Ok(true);
+    let pair = matches!((here, there), (Some(here), Some(there))
+        if here.veth_peer == Some(there.index) && there.veth_peer == Some(here.index));
+    match (desired.wiring.gateway, here) {
+        (GatewayKind::VethPair, _) if pair => return Ok(true),
+        (GatewayKind::VethPair, _) => {}
+        // Of a bridge of our own that was here before.
+        (GatewayKind::BridgePort { .. }, _) if pair => {
+            steps.push(Step::DeleteLink(name.clone()));
+            return Ok(false);
+        }
+        (GatewayKind::BridgePort { made: true }, Some(_)) => return Ok(true),
+        (GatewayKind::BridgePort { made: false }, Some(_)) => return Err(GatewayError::Taken(name.clone())),
+        (GatewayKind::BridgePort { .. }, None) => return Err(GatewayError::Absent(name.clone())),
     }
     // One end alone, or two that don't belong together.
     for (name, link) in [(name, here), (&peer, there)] {
         match link {
-            Some(Link { veth_peer: None, .. }) => return Err(DeviceTaken(name.clone())),
+            Some(Link { veth_peer: None, .. }) => return Err(GatewayError::Taken(name.clone())),
             Some(_) => steps.push(Step::DeleteLink(name.clone())),
             None => {}
         }
@@ -331,7 +384,9 @@ fn gateway_settings(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) {
     if link.mtu != desired.mtu {
         steps.push(Step::SetMtu(name.clone(), desired.mtu));
     }
-    if !actual.plain.contains(&link.index) {
+    // The kernel finishes by itself what it puts into a bridge's own device.
+    let is_veth = desired.wiring.gateway == GatewayKind::VethPair;
+    if is_veth && !actual.plain.contains(&link.index) {
         steps.push(Step::DisableOffloads(name.clone()));
     }
     let wanted = (desired.subnet.gateway(), desired.subnet.prefix());

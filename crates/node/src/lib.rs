@@ -10,13 +10,15 @@
 //! # The thin shell
 //!
 //! [`source`] watches the cluster, [`store`] keeps what survives, [`host::kernel`] speaks to Linux,
-//! [`reconcile`] is the one loop, and [`agent`] puts it together with a bridge.
+//! [`bridge`] to our own bridge or to Open vSwitch, [`reconcile`] is the one loop, and [`agent`] puts it
+//! all together.
 //!
 //! # Limits
 //!
 //! IPv4; the userspace datapath; network policies are reported and not enforced.
 
 pub mod agent;
+pub mod bridge;
 pub mod cluster;
 pub mod config;
 pub mod host;

@@ -7,29 +7,27 @@
 //! re-created under its name, a route or a flow deleted by hand all heal by the same path.
 //!
 //! * Flows first, then the host, then ports; so no port ever opens on a bridge without flows, and
-//!   pods are announced (by whoever makes them) after their flows stand.
+//!   pods are announced (by whoever makes them) after their flows stand. The one exception is a
+//!   gateway whose device the bridge makes: the host needs it, and its bridge drops everything until
+//!   it has flows.
 //! * A cluster that can't be read or has errors changes nothing: the network goes on as it was.
 //! * Errors are retried with back-off, and each said once until it goes away or changes.
 
-mod flows;
-
+use crate::bridge::{BridgeError, NodeBridge, Role, WantedPort};
 use crate::cluster::{Cluster, ObjectName};
-use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT, TunnelType};
+use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT};
 use crate::host::kernel::{HostError, Kernel};
-use crate::host::{self, Actual, Desired, Refusal};
+use crate::host::{self, Actual, Desired, Refusal, Wiring};
 use crate::identity::{PortAssignments, PortsExhausted};
 use crate::source::ClusterSource;
 use crate::state::{NodeState, StateError};
 use crate::store::{Store, StoreError};
 use crate::tables::{self, Round};
-use footbridge_datapath::{Attachment, Link, OptionMap, PortSpec, TunnelProtocol};
-use footbridge_switch::{Bridge, BundleError, FlowFilter};
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -60,17 +58,9 @@ pub enum PassError {
     /// The kernel.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The bridge took no flows.
-    #[error("the bridge refused the flows: {0}")]
-    Flows(#[from] BundleError),
-    /// The bridge took no port.
-    #[error("the bridge refused port {name}: {source}")]
-    Port {
-        /// The port.
-        name: String,
-        /// Why.
-        source: footbridge_datapath::Error,
-    },
+    /// The bridge.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// What was changed is undone by somebody at once.
     #[error("the host does not stay as it is made; still to do after {MAX_READ_BACKS} times: {0}")]
     Unstable(String),
@@ -79,7 +69,7 @@ pub enum PassError {
 /// One node's loop, and what it remembers.
 pub struct Reconciler {
     config: NodeConfig,
-    bridge: Arc<Bridge>,
+    bridge: NodeBridge,
     store: Store,
     kernel: Kernel,
     /// The bridge's devices, with their indices, when the kernel's firewall was last read.
@@ -107,7 +97,7 @@ impl Reconciler {
     ///
     /// # Errors
     /// The state directory or the kernel.
-    pub fn new(config: NodeConfig, bridge: Arc<Bridge>, store: Store) -> Result<Reconciler, PassError> {
+    pub fn new(config: NodeConfig, bridge: NodeBridge, store: Store) -> Result<Reconciler, PassError> {
         let ports = store.ports()?;
         let round = store.round()?.map_or(Round::FIRST, Round::next);
         let kernel = Kernel::open()?;
@@ -154,6 +144,7 @@ impl Reconciler {
             };
             tokio::select! {
                 () = source.changed() => {}
+                () = self.bridge.lost() => {}
                 what = events.next() => {
                     if what == Event::Device {
                         self.kernel.distrust_firewall();
@@ -201,9 +192,13 @@ impl Reconciler {
             self.ports = ports;
         }
         self.say_waiting(&state);
-        self.program_flows(&state)?;
-        let actual = self.shape_host(&state).await?;
-        self.attach_ports(&state, &actual)?;
+        let wiring = self.bridge.prepare(&self.config.gateway).await?;
+        let changes = self.bridge.program(&tables::flows(&state)).await?;
+        if changes > 0 {
+            tracing::info!(changes, "flows changed");
+        }
+        let (desired, actual) = self.shape_host(&state, wiring).await?;
+        self.attach_ports(&state, &desired, &actual).await?;
         if !self.round_stored {
             self.store.save_round(self.round)?;
             self.round_stored = true;
@@ -211,24 +206,16 @@ impl Reconciler {
         Ok(true)
     }
 
-    /// New flows stand when old ones go: both in one bundle, which a packet sees whole.
-    fn program_flows(&self, state: &NodeState) -> Result<(), PassError> {
-        let present = self.bridge.flows(&FlowFilter::default());
-        let wanted = tables::flows(state);
-        let changes = flows::diff(&wanted, present.iter().map(|report| &*report.flow));
-        if !changes.is_empty() {
-            self.bridge.bundle(&changes)?;
-            tracing::info!(changes = changes.len(), "flows changed");
-        }
-        Ok(())
-    }
-
     /// Diff and apply until nothing is left to do.
-    async fn shape_host(&mut self, state: &NodeState) -> Result<Actual, PassError> {
+    async fn shape_host(
+        &mut self,
+        state: &NodeState,
+        wiring: Wiring,
+    ) -> Result<(Desired, Actual), PassError> {
         let mut left = Vec::new();
         for _ in 0..MAX_READ_BACKS {
             let mut actual = self.kernel.read_devices().await?;
-            let desired = Desired::of(state, uplink_mtu(state, &actual));
+            let desired = Desired::of(state, uplink_mtu(state, &actual), wiring);
             // A guard goes with its device: of one that came since, the last reading says nothing.
             let bridge_sides = bridge_sides(&desired, &actual);
             if bridge_sides != self.bridge_sides {
@@ -238,7 +225,7 @@ impl Reconciler {
             self.kernel.read_rest(&mut actual, &desired).await?;
             left = host::diff(&desired, &actual).map_err(HostError::from)?;
             if left.is_empty() {
-                return Ok(actual);
+                return Ok((desired, actual));
             }
             tracing::info!(steps = left.len(), first = ?left.first(), "host changed");
             self.kernel.apply(&left, &actual, &desired).await?;
@@ -247,59 +234,29 @@ impl Reconciler {
         Err(PassError::Unstable(format!("{left:?}")))
     }
 
-    /// Ports as wanted: those of devices that aren't there yet wait for them. One that can't be had
-    /// keeps no other from its place; the first such error is returned.
-    fn attach_ports(&mut self, state: &NodeState, actual: &Actual) -> Result<(), PassError> {
-        let refused = host::refused(&Desired::of(state, None), actual);
+    /// Ports as wanted, but for those of devices that are the host's own.
+    async fn attach_ports(
+        &mut self,
+        state: &NodeState,
+        desired: &Desired,
+        actual: &Actual,
+    ) -> Result<(), PassError> {
+        let refused = host::refused(desired, actual);
         self.say_refused(state, &refused);
-        let wanted: BTreeMap<_, _> = ports(state, actual)
+        let wanted: BTreeMap<_, _> = ports(state, desired, actual)
             .into_iter()
             .filter(|port| !refused.contains_key(&port.name))
             .map(|port| (port.number, port))
             .collect();
-        let failed = |name: &str| {
-            let name = name.to_owned();
-            move |source| PassError::Port { name, source }
-        };
-        let present = self.bridge.ports().map_err(failed("list"))?;
-        let mut outcome = Ok(());
-        let mut stale_link = false;
-        let mut attached = BTreeSet::new();
-        for port in &present {
-            let as_wanted = wanted
-                .get(&port.number)
-                .is_some_and(|w| w.name == port.name && w.attachment == port.attachment);
-            if !as_wanted {
-                outcome = outcome.and(self.bridge.del_port(port.number).map_err(failed(&port.name)));
-                continue;
-            }
-            attached.insert(port.number);
-            if let Attachment::Device { ifname } = &port.attachment {
-                let up = actual.links.get(ifname).is_some_and(|link| link.up);
-                stale_link |= up != (port.link == Link::Up);
-            }
-        }
-        for port in wanted.values().filter(|port| !attached.contains(&port.number)) {
-            match self.bridge.add_port(port.clone()) {
-                Ok(()) => tracing::info!(port = port.name, number = port.number.0, "port added"),
-                Err(error) => outcome = outcome.and(Err(failed(&port.name)(error))),
-            }
-        }
-        if stale_link {
-            outcome = outcome.and(self.bridge.refresh_ports().map_err(failed("refresh")));
-        }
+        let outcome = self.bridge.attach(&wanted, actual).await;
         self.say_absent(wanted.values(), actual);
-        outcome
+        Ok(outcome?)
     }
 
-    fn say_absent<'a>(&mut self, ports: impl Iterator<Item = &'a PortSpec>, actual: &Actual) {
+    fn say_absent<'a>(&mut self, ports: impl Iterator<Item = &'a WantedPort>, actual: &Actual) {
         let absent: BTreeSet<String> = ports
-            .filter_map(|port| match &port.attachment {
-                Attachment::Device { ifname } => Some(ifname),
-                Attachment::Tunnel { .. } => None,
-            })
-            .filter(|ifname| !actual.links.contains_key(*ifname))
-            .cloned()
+            .filter(|port| port.role == Role::Pod && !actual.links.contains_key(&port.name))
+            .map(|port| port.name.clone())
             .collect();
         for device in absent.difference(&self.said.absent) {
             tracing::warn!(device, "port's device is not there: the port is down until it is");
@@ -349,29 +306,16 @@ impl Reconciler {
 }
 
 /// The ports of the bridge.
-fn ports(state: &NodeState, actual: &Actual) -> Vec<PortSpec> {
-    let device = |number, name: &str, ifname: String| PortSpec {
-        number,
-        name: name.to_owned(),
-        attachment: Attachment::Device { ifname },
-    };
-    let local = state.address.filter(|address| holder(*address, actual).is_some());
-    let tunnel = Attachment::Tunnel {
-        protocol: match state.config.tunnel_type {
-            TunnelType::Vxlan => TunnelProtocol::Vxlan,
-            TunnelType::Geneve => TunnelProtocol::Geneve,
-        },
-        udp_port: state.config.tunnel_type.udp_port(),
-        vni: 0,
-        local,
-        options: OptionMap::ANTREA,
-    };
+fn ports(state: &NodeState, desired: &Desired, actual: &Actual) -> Vec<WantedPort> {
+    let port = |number, name: &str, role| WantedPort { number, name: name.to_owned(), role };
     let config = &state.config;
+    let local = state.address.filter(|address| holder(*address, actual).is_some());
+    let tunnel = Role::Tunnel { kind: config.tunnel_type, local };
     let mut ports = vec![
-        PortSpec { number: TUNNEL_PORT, name: config.tunnel.clone(), attachment: tunnel },
-        device(GATEWAY_PORT, &config.gateway, host::gateway_peer_name(&config.gateway)),
+        port(TUNNEL_PORT, &config.tunnel, tunnel),
+        port(GATEWAY_PORT, &config.gateway, Role::Gateway { mtu: desired.mtu }),
     ];
-    ports.extend(state.pods.iter().map(|pod| device(pod.port, &pod.interface, pod.interface.clone())));
+    ports.extend(state.pods.iter().map(|pod| port(pod.port, &pod.interface, Role::Pod)));
     ports
 }
 

@@ -73,6 +73,7 @@ fn with_agent<F: Future<Output = ()>>(directory: &Path, story: impl FnOnce() -> 
         cluster: directory.join("cluster.yaml"),
         run_dir: directory.join("run"),
         state_dir: directory.join("state"),
+        ovs: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { agent::run(config, story()).await.unwrap() });

@@ -155,7 +155,13 @@ impl Controller {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// `output:PORT`, `IN_PORT`, `NORMAL`, `FLOOD`, `ALL`, `LOCAL`: by the port's number.
-    Output(PortNo),
+    Output {
+        /// Where to.
+        port: PortNo,
+        /// What the client sent here, and finds again in flow stats: OpenFlow gives it a meaning for the
+        /// controllers only. Text does not show it.
+        max_len: u16,
+    },
     /// `output(port=PORT,max_len=N)`
     OutputTruncated {
         /// Where to.
@@ -305,10 +311,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// `output:PORT`
+    pub fn output(port: PortNo) -> Action {
+        Action::Output { port, max_len: 0 }
+    }
+
     /// The action's word in text.
     pub fn name(&self) -> &'static str {
         match self {
-            Action::Output(_) | Action::OutputTruncated { .. } | Action::OutputReg { .. } => "output",
+            Action::Output { .. } | Action::OutputTruncated { .. } | Action::OutputReg { .. } => "output",
             Action::Controller(_) => "controller",
             Action::Enqueue { .. } => "enqueue",
             Action::Group(_) => "group",

@@ -347,7 +347,9 @@ impl Checker {
             self.errors.push(ActionError::NotInActionSet { name: action.name() });
         }
         match action {
-            Action::Output(port) | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. } => {
+            Action::Output { port, .. }
+            | Action::OutputTruncated { port, .. }
+            | Action::Enqueue { port, .. } => {
                 self.port(*port, action);
             }
             Action::OutputReg { src } | Action::Push(src) => self.read(*src),
@@ -591,7 +593,7 @@ impl Action {
     /// Whether the action can be part of an action set.
     fn may_stand_in_action_set(&self) -> bool {
         match self {
-            Action::Output(_)
+            Action::Output { .. }
             | Action::Group(_)
             | Action::Move { .. }
             | Action::Load { .. }

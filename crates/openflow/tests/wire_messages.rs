@@ -127,7 +127,7 @@ fn messages(version: Version) -> Vec<(Message, &'static [&'static str])> {
     let packet_out = PacketOut {
         buffer_id: None,
         metadata: in_port(1),
-        actions: vec![Action::Output(PortNo(2))],
+        actions: vec![Action::output(PortNo(2))],
         data: packet(),
     };
     all.push((
@@ -219,7 +219,7 @@ fn messages(version: Version) -> Vec<(Message, &'static [&'static str])> {
         reply(ReplyBody::Desc(Box::new(desc))),
         &["OFPST_DESC reply", "Manufacturer: Footbridge", "DP Description: br-int"],
     ));
-    let mut flow = Flow::new(20, 200, 5, arp.clone(), vec![Action::Output(PortNo::IN_PORT)]);
+    let mut flow = Flow::new(20, 200, 5, arp.clone(), vec![Action::output(PortNo::IN_PORT)]);
     flow.importance = if later { 3 } else { 0 };
     flow.flags.send_flow_rem = !v10;
     let stats = FlowStats {
@@ -304,7 +304,7 @@ fn messages(version: Version) -> Vec<(Message, &'static [&'static str])> {
         hard_timeout: 100,
         cookie: 5,
         matching: arp,
-        actions: vec![Action::Output(PortNo(4))],
+        actions: vec![Action::output(PortNo(4))],
     };
     all.push((
         reply(ReplyBody::FlowMonitor(vec![update, FlowUpdate::Abbreviated { xid: 77 }])),
@@ -399,6 +399,23 @@ fn every_message_is_read_as_it_was_written() {
             assert_eq!(header.xid, XID);
             assert_eq!(read, message, "{version} {}", show(&bytes));
         }
+    }
+}
+
+/// os-ken, for one, sends OFPCML_MAX with every output, and compares flow stats with what it sent.
+#[test]
+fn an_output_to_a_port_keeps_the_max_len_that_its_client_sent() {
+    const OFPCML_MAX: u16 = 0xffe5;
+    for version in Version::ALL {
+        let mut flow_mod = FlowMod::add(0, 0x8000, Match::any());
+        flow_mod.form = if version == Version::V10 { Form::Nicira } else { Form::Standard };
+        flow_mod.actions = vec![Action::Output { port: PortNo(2), max_len: OFPCML_MAX }];
+        let context = Context::client(version);
+        let bytes = Message::FlowMod(flow_mod.clone()).encode(context, XID).unwrap();
+        let (_, Message::FlowMod(read)) = Message::decode(&bytes, context).unwrap() else {
+            panic!("{version}: no flow mod: {}", show(&bytes));
+        };
+        assert_eq!(read.actions, flow_mod.actions, "{version} {}", show(&bytes));
     }
 }
 

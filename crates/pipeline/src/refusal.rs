@@ -87,7 +87,7 @@ fn check_action(table: u8, action: &Action) -> Result<(), Reason> {
         Action::Group(_) => Err(Reason::NoGroup),
         Action::Meter(_) => Err(Reason::NoMeter),
         Action::Controller(controller) => require(!controller.pause, Reason::Pause),
-        Action::Output(port) | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. } => {
+        Action::Output { port, .. } | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. } => {
             require(*port != PortNo::NONE, Reason::BadPort)
         }
         Action::GotoTable(next) => require(*next > table, Reason::GotoBackwards),

@@ -14,7 +14,6 @@ use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
 use smallvec::SmallVec;
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{
@@ -334,7 +333,7 @@ impl Bridge {
     ///
     /// When one is refused; then none is made.
     pub fn bundle(&self, flow_mods: &[FlowMod]) -> Result<(), BundleError> {
-        self.change(flow_mods.iter().map(Ok), None).map_err(|error| match error {
+        self.change(flow_mods.iter().cloned().map(Ok), None).map_err(|error| match error {
             ChangeError::Refused { index, reason } => {
                 BundleError::Refused { index, of: flow_mods.len(), reason }
             }
@@ -348,9 +347,9 @@ impl Bridge {
     /// # Errors
     ///
     /// When one is refused, or can't be had from the iterator; then none is made.
-    pub fn change<M: Borrow<FlowMod>, E: From<FlowModError>>(
+    pub fn change<E: From<FlowModError>>(
         &self,
-        flow_mods: impl Iterator<Item = Result<M, E>>,
+        flow_mods: impl Iterator<Item = Result<FlowMod, E>>,
         origin: Option<Origin>,
     ) -> Result<(), ChangeError<E>> {
         let mut inner = self.shared.lock();
@@ -359,17 +358,14 @@ impl Bridge {
         let now = clock::now();
         for (index, flow_mod) in flow_mods.enumerate() {
             let applied = flow_mod.and_then(|flow_mod| {
-                flow_mod::apply(&mut flows, flow_mod.borrow(), now, &mut journal).map_err(E::from)
+                flow_mod::apply(&mut flows, flow_mod, now, &mut journal).map_err(E::from)
             });
             if let Err(reason) = applied {
                 journal.undo(&mut flows);
                 return Err(ChangeError::Refused { index, reason });
             }
         }
-        self.shared.commit(&mut inner, flows, journal, origin).map_err(ChangeError::Datapath)?;
-        drop(inner);
-        self.shared.changed.notify_all();
-        Ok(())
+        self.shared.commit(&mut inner, flows, journal, origin).map_err(ChangeError::Datapath)
     }
 
     /// The flow of this number, if it is there.
@@ -490,11 +486,16 @@ impl Shared {
             return Err(error);
         }
         drop(flows);
+        let untimed = inner.timed.is_empty();
         for (came, went) in journal.entries() {
             if let Some(entry) = went {
                 inner.timed.remove(&entry.id);
             }
             inner.timed.extend(came.into_iter().filter(|entry| has_timeout(entry)).map(|entry| entry.id));
+        }
+        // Most flows stay for ever: the timer is not to be woken for each.
+        if untimed && !inner.timed.is_empty() {
+            self.changed.notify_all();
         }
         let datapath = &inner.datapath;
         self.tell(|listener| {

@@ -187,9 +187,9 @@ impl FlowFilter {
 /// Whether some of the actions sends to the port by its number: not through a register or a flood.
 pub(crate) fn outputs_to(actions: &[Action], port: PortNo) -> bool {
     actions.iter().any(|action| match action {
-        Action::Output(to) | Action::OutputTruncated { port: to, .. } | Action::Enqueue { port: to, .. } => {
-            *to == port
-        }
+        Action::Output { port: to, .. }
+        | Action::OutputTruncated { port: to, .. }
+        | Action::Enqueue { port: to, .. } => *to == port,
         Action::Controller(_) => port == PortNo::CONTROLLER,
         Action::WriteActions(actions) | Action::Clone(actions) => outputs_to(actions, port),
         _ => false,
@@ -210,7 +210,7 @@ fn number64(text: &str) -> Option<u64> {
 /// A refused one may have been done in part, which is in the journal, too.
 pub(crate) fn apply(
     pipeline: &mut Pipeline,
-    flow_mod: &FlowMod,
+    flow_mod: FlowMod,
     now: Time,
     journal: &mut Journal,
 ) -> Result<(), FlowModError> {
@@ -219,15 +219,15 @@ pub(crate) fn apply(
         FlowMod::Modify { filter, cookie, actions, or_add } => {
             let ids = ids(filter.select(pipeline));
             match or_add {
-                Some(flow) if ids.is_empty() => add(pipeline, flow, now, journal),
-                _ => modify(pipeline, &ids, *cookie, actions, now, journal),
+                Some(flow) if ids.is_empty() => add(pipeline, *flow, now, journal),
+                _ => modify(pipeline, &ids, cookie, &actions, now, journal),
             }
         }
         FlowMod::ModifyStrict { filter, priority, cookie, actions, or_add } => {
-            let ids = ids(filter.select_strict(pipeline, *priority));
+            let ids = ids(filter.select_strict(pipeline, priority));
             match or_add {
-                Some(flow) if ids.is_empty() => add(pipeline, flow, now, journal),
-                _ => modify(pipeline, &ids, *cookie, actions, now, journal),
+                Some(flow) if ids.is_empty() => add(pipeline, *flow, now, journal),
+                _ => modify(pipeline, &ids, cookie, &actions, now, journal),
             }
         }
         FlowMod::Delete(filter) => {
@@ -236,7 +236,7 @@ pub(crate) fn apply(
             Ok(())
         }
         FlowMod::DeleteStrict { filter, priority } => {
-            let ids = ids(filter.select_strict(pipeline, *priority));
+            let ids = ids(filter.select_strict(pipeline, priority));
             delete(pipeline, &ids, journal);
             Ok(())
         }
@@ -247,15 +247,15 @@ fn ids<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<FlowId> {
     entries.map(|entry| entry.id).collect()
 }
 
-fn add(pipeline: &mut Pipeline, flow: &Flow, now: Time, journal: &mut Journal) -> Result<(), FlowModError> {
-    let Flow { table, priority, matching, .. } = flow;
+fn add(pipeline: &mut Pipeline, flow: Flow, now: Time, journal: &mut Journal) -> Result<(), FlowModError> {
+    let Flow { table, priority, matching, .. } = &flow;
     if flow.flags.check_overlap && pipeline.overlapping(*table, *priority, matching).next().is_some() {
         return Err(FlowModError::Overlap { table: *table, priority: *priority });
     }
     if pipeline.len() >= MAX_FLOWS && pipeline.get_strict(*table, *priority, matching).is_none() {
         return Err(FlowModError::Full);
     }
-    journal.added(pipeline.insert(flow.clone(), now)?);
+    journal.added(pipeline.insert(flow, now)?);
     Ok(())
 }
 

@@ -52,28 +52,16 @@ impl Journal {
 
     /// All steps together: what came and went within them is in neither list.
     pub(crate) fn change(&self) -> Change {
-        let (mut added, mut removed) = (BTreeSet::new(), Vec::new());
-        let mut remove = |added: &mut BTreeSet<FlowId>, id: FlowId| {
-            if !added.remove(&id) {
-                removed.push(id);
-            }
-        };
-        for step in &self.0 {
-            match step {
-                Step::Added(inserted) | Step::Modified(inserted) => {
-                    if let Some(old) = &inserted.replaced {
-                        remove(&mut added, old.entry().id);
-                    }
-                    added.insert(inserted.entry.id);
-                }
-                Step::Removed(old, _) => remove(&mut added, old.entry().id),
-            }
-        }
-        Change { added: added.into_iter().collect(), removed }
+        let came = self.entries().filter_map(|(came, _)| came).map(|entry| entry.id);
+        let went: BTreeSet<FlowId> =
+            self.entries().filter_map(|(_, went)| went).map(|entry| entry.id).collect();
+        let added: Vec<FlowId> = came.clone().filter(|id| !went.contains(id)).collect();
+        let came: BTreeSet<FlowId> = if went.is_empty() { BTreeSet::new() } else { came.collect() };
+        Change { added, removed: went.into_iter().filter(|id| !came.contains(id)).collect() }
     }
 
     /// The flows that came and those that went, in order, replaced ones among both.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Option<&Arc<Entry>>, Option<&Arc<Entry>>)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Option<&Arc<Entry>>, Option<&Arc<Entry>>)> + Clone {
         self.0.iter().map(|step| match step {
             Step::Added(inserted) | Step::Modified(inserted) => {
                 (Some(&inserted.entry), inserted.replaced.as_ref().map(Displaced::entry))

@@ -6,12 +6,14 @@
 //!   atomic: for packets (each sees all of it or nothing) and in failure (a refused one changes
 //!   nothing).
 //! * Flow changes mean what they mean in Open vSwitch: see [`FlowMod`].
+//! * [`client`] programs a bridge of somebody else's over OpenFlow.
 //! * [`control`] serves what the command line prints, over a Unix socket of JSON lines.
 //! * Every call is safe from any thread.
 //!
 //! * [`openflow`] serves OpenFlow clients: tools on `BRIDGE.mgmt`, controllers by TCP.
 
 mod bridge;
+pub mod client;
 pub mod control;
 mod events;
 mod flow_mod;

@@ -6,15 +6,17 @@ use crate::lab::netns;
 use crate::lab::record::{RUN, STATE};
 use clap::{Args, ValueEnum};
 use footbridge_node::agent::{self, AgentConfig};
+use footbridge_node::bridge::ovs::{OvsAddress, OvsAddressError};
 use footbridge_node::{NodeConfig, Subnet, TunnelType};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// Run a node's agent: bridge, flows, routes, devices.
 ///
 /// Runs until SIGTERM or SIGINT; devices, routes and guards then stay as they are, so that the network
-/// is neither opened nor torn down. Exit status 0 after a clean end, 1 when it could not start.
+/// is neither opened nor torn down; an Open vSwitch goes on forwarding. Exit status 0 after a clean end, 1 when it could not start.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Which of the cluster's nodes this is
@@ -32,9 +34,10 @@ pub(crate) struct Arguments {
     /// Where port numbers and the round are kept
     #[arg(long, value_name = "DIR", default_value = STATE)]
     state_dir: PathBuf,
-    /// The bridge
-    #[arg(long, value_name = "NAME", default_value = "br-int")]
-    bridge: String,
+    /// Our own bridge's name; or `unix:DIRECTORY/BRIDGE.mgmt`, a bridge of Open vSwitch, which is then
+    /// programmed in its place
+    #[arg(long, value_name = "NAME|unix:PATH", default_value = "br-int")]
+    bridge: WhichBridge,
     /// The gateway's device
     #[arg(long, value_name = "NAME", default_value = "antrea-gw0")]
     gateway: String,
@@ -47,12 +50,33 @@ pub(crate) struct Arguments {
     /// Where ClusterIPs are
     #[arg(long, value_name = "SUBNET", default_value_t = Subnet::DEFAULT_SERVICE_CIDR)]
     service_cidr: Subnet,
-    /// How frames are moved
+    /// How frames are moved by our own bridge
     #[arg(long, value_enum, default_value_t = DatapathKind::Auto)]
     datapath: DatapathKind,
     /// What to log: error, warn, info, debug, trace, also by module
     #[arg(long, value_name = "FILTER", env = "FOOTBRIDGE_LOG", default_value = "info")]
     log: String,
+}
+
+/// Which bridge the agent programs.
+#[derive(Debug, Clone)]
+enum WhichBridge {
+    /// Its own, of this name.
+    Own(String),
+    /// One of Open vSwitch's.
+    OpenVswitch(OvsAddress),
+}
+
+impl FromStr for WhichBridge {
+    type Err = OvsAddressError;
+
+    /// A name has no colon.
+    fn from_str(text: &str) -> Result<WhichBridge, OvsAddressError> {
+        match text.contains(':') {
+            true => text.parse().map(WhichBridge::OpenVswitch),
+            false => Ok(WhichBridge::Own(text.to_owned())),
+        }
+    }
 }
 
 /// The encapsulation between nodes.
@@ -134,9 +158,13 @@ impl Arguments {
     }
 
     fn config(self) -> AgentConfig {
+        let (bridge, ovs) = match self.bridge {
+            WhichBridge::Own(name) => (name, None),
+            WhichBridge::OpenVswitch(address) => (address.bridge().to_owned(), Some(address)),
+        };
         let node = NodeConfig {
             node: self.node,
-            bridge: self.bridge,
+            bridge,
             gateway: self.gateway,
             tunnel: self.tunnel,
             tunnel_type: match self.tunnel_type {
@@ -145,6 +173,6 @@ impl Arguments {
             },
             service_cidr: self.service_cidr,
         };
-        AgentConfig { node, cluster: self.cluster, run_dir: self.run_dir, state_dir: self.state_dir }
+        AgentConfig { node, cluster: self.cluster, run_dir: self.run_dir, state_dir: self.state_dir, ovs }
     }
 }

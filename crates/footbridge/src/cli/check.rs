@@ -96,6 +96,16 @@ fn rows() -> Vec<Row> {
             note: found.map_or(format!("apt-get install {package}"), |path| path.display().to_string()),
         });
     }
+    let missing = programs::NEEDED_BY_OPEN_VSWITCH.iter().find(|(name, _)| programs::find(name).is_none());
+    rows.push(Row {
+        what: "Open vSwitch, with /dev/net/tun".into(),
+        has: missing.is_none() && Path::new(programs::TUN).exists(),
+        needed: false,
+        note: match missing {
+            Some((program, package)) => format!("for lab --bridge ovs: {program}, apt-get install {package}"),
+            None => format!("for lab --bridge ovs: {}", programs::TUN),
+        },
+    });
     rows.push(optional(
         in_namespace(
             "flow-based VXLAN device",

@@ -2,7 +2,7 @@
 
 use crate::cli::agent::{DatapathKind, Encapsulation};
 use crate::cli::{fail, print};
-use crate::lab::record::Places;
+use crate::lab::record::{BridgeKind, Places};
 use crate::lab::{self, Lab, LabError, Options, Source, exec, netns, status, web};
 use clap::{Args, Subcommand};
 use footbridge_node::Subnet;
@@ -22,8 +22,8 @@ const REAPING: Duration = Duration::from_millis(200);
 /// Without a subcommand: up, walk through what the nodes do step by step, down. Everything is inside
 /// namespaces; nothing of the host changes.
 ///
-/// Exit status: 0 every step held; 1 an error; 2 wrong usage; 3 a step did not hold; 4 an agent ended
-/// by itself; 128 + n ended by signal n. `exec` passes on the command's own.
+/// Exit status: 0 every step held; 1 an error; 2 wrong usage; 3 a step did not hold; 4 an agent (or its
+/// Open vSwitch) ended by itself; 128 + n ended by signal n. `exec` passes on the command's own.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = false, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// it: the article's three nodes; `small`: two nodes with other numbers
     #[arg(long, global = true, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// What the agents program
+    #[arg(long, global = true, value_enum, default_value_t = BridgeKind::Footbridge)]
+    bridge: BridgeKind,
     /// The datapath that the agents are told to use
     #[arg(long, global = true, value_enum, default_value_t = DatapathKind::Auto)]
     datapath: DatapathKind,
@@ -117,6 +120,7 @@ impl Arguments {
         Options {
             name: self.name.clone(),
             source,
+            bridge: self.bridge,
             datapath: self.datapath.word(),
             tunnel_type: self.tunnel_type.word(),
             service_cidr: self.service_cidr,
@@ -176,11 +180,11 @@ async fn guarded(
     signals: &mut Signals,
     work: impl AsyncFnOnce(&mut Lab) -> Result<(), LabError>,
 ) -> Result<(), LabError> {
-    let mut endings = lab.agents_ended();
+    let mut endings = lab.processes_ended();
     let places = Places::of(&lab.record.name);
     let error = tokio::select! {
         signal = signals.next() => return Err(LabError::Interrupted(signal)),
-        ended = endings.next() => return Err(lab::agent_ended(&places, ended)),
+        ended = endings.next() => return Err(lab::process_ended(&places, ended)),
         outcome = work(lab) => match outcome {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -188,7 +192,7 @@ async fn guarded(
     };
     // What failed may have failed because an agent is gone, and that is then the thing to tell.
     match tokio::time::timeout(REAPING, endings.next()).await {
-        Ok(ended) => Err(lab::agent_ended(&places, ended)),
+        Ok(ended) => Err(lab::process_ended(&places, ended)),
         Err(_) => Err(error),
     }
 }

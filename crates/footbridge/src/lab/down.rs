@@ -56,7 +56,8 @@ pub(crate) fn down(name: &str) -> Result<(), LabError> {
 /// End the members' processes and delete their namespaces: as many as can be, `Left` names the others.
 pub(super) fn remove_members<'a>(members: impl Iterator<Item = &'a Member>) -> Result<(), LabError> {
     let members: Vec<&Member> = members.collect();
-    let recorded: Vec<Process> = members.iter().filter_map(|m| m.process).collect();
+    let recorded: Vec<Process> =
+        members.iter().flat_map(|m| m.process.iter().chain(&m.daemons)).copied().collect();
     process::end(&recorded);
     let namespaces: Vec<Namespace> = members.iter().map(|m| Namespace::named(&m.namespace)).collect();
     end_inside(&namespaces);

@@ -76,6 +76,11 @@ pub(crate) enum LabError {
         /// Its package.
         package: &'static str,
     },
+    /// Open vSwitch can't make its devices.
+    #[error(
+        "this machine has no /dev/net/tun, which Open vSwitch's datapath in user space needs (modprobe tun)"
+    )]
+    NoTun,
     /// A pod's names have no file to stand over.
     #[error(
         "this machine has no /etc/hosts, over which a pod's names are mounted; make it: touch /etc/hosts"
@@ -99,9 +104,11 @@ pub(crate) enum LabError {
         /// How long it had.
         seconds: u64,
     },
-    /// An agent ended that should have run on.
-    #[error("the agent of {node} ended by itself ({status}); the last it said:\n{log}")]
-    AgentEnded {
+    /// An agent, or a program that it needs, ended that should have run on.
+    #[error("the {program} of {node} ended by itself ({status}); the last it said:\n{log}")]
+    ProcessEnded {
+        /// `agent`, or the program's name.
+        program: &'static str,
         /// Its node.
         node: String,
         /// How it ended.
@@ -121,8 +128,8 @@ pub(crate) enum LabError {
         /// The end of its log.
         log: String,
     },
-    /// An agent's control socket.
-    #[error("cannot ask the agent of {node}: {why}")]
+    /// A bridge that gives no answer.
+    #[error("cannot ask the bridge of {node}: {why}")]
     Control {
         /// Its node.
         node: String,
@@ -165,7 +172,7 @@ impl LabError {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             LabError::StepsFailed(_) => 3,
-            LabError::AgentEnded { .. } => 4,
+            LabError::ProcessEnded { .. } => 4,
             LabError::Exec { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             LabError::Exec { .. } => 126,
             LabError::Interrupted(signal) => 128 + (*signal as i32 as u8),

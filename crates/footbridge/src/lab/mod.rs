@@ -19,17 +19,20 @@ pub(crate) mod frames;
 pub(crate) mod kube_proxy;
 pub(crate) mod links;
 pub(crate) mod netns;
+mod ovs;
 pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod record;
 pub(crate) mod report;
+mod start;
 pub(crate) mod status;
 pub(crate) mod steps;
 pub(crate) mod web;
 
 pub(crate) use down::down;
 pub(crate) use error::LabError;
+pub(crate) use start::{Ended, process_ended};
 
 use down::remove_members;
 use footbridge_node::Subnet;
@@ -37,20 +40,16 @@ use footbridge_node::cluster::Cluster;
 use netns::Namespace;
 use plan::{NodePlan, Plan, PodPlan};
 use process::Process;
-use record::{Member, MemberKind, Places, Record};
+use record::{BridgeKind, Member, MemberKind, Places, Record};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-/// How long an agent may take from its start until it is ready.
-const READY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The cluster files that come with the program, by lab name.
 pub(crate) const FILES: &[(&str, &str)] =
@@ -70,7 +69,8 @@ pub(crate) struct Lab {
     datapath: &'static str,
     tunnel_type: &'static str,
     stays: bool,
-    agents: BTreeMap<String, JoinHandle<()>>,
+    /// By member, what waits for the ends of its processes.
+    watches: BTreeMap<String, Vec<JoinHandle<()>>>,
     ended: mpsc::UnboundedSender<Ended>,
     endings: Option<mpsc::UnboundedReceiver<Ended>>,
 }
@@ -84,6 +84,8 @@ pub(crate) struct Options {
     pub(crate) source: Source,
     /// What the agents are told with `--datapath`.
     pub(crate) datapath: &'static str,
+    /// What they program with flows.
+    pub(crate) bridge: BridgeKind,
     /// What they are told with `--tunnel-type`.
     pub(crate) tunnel_type: &'static str,
     /// Where the ClusterIPs are.
@@ -103,34 +105,11 @@ pub(crate) enum Source {
     BuiltIn(&'static str),
 }
 
-/// An agent ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    node: String,
-    status: String,
-}
-
-/// The agents that end without being told to.
-pub(crate) struct Endings(Option<mpsc::UnboundedReceiver<Ended>>);
-
-impl Endings {
-    /// The next; never, while all run.
-    pub(crate) async fn next(&mut self) -> Ended {
-        match &mut self.0 {
-            Some(receiver) => match receiver.recv().await {
-                Some(ended) => ended,
-                None => std::future::pending().await,
-            },
-            None => std::future::pending().await,
-        }
-    }
-}
-
 impl Lab {
     /// Claim the name and write the record; nothing else is made yet. From here on [`down`] is
     /// needed, however the rest goes.
     pub(crate) fn claim(options: &Options) -> Result<Lab, LabError> {
-        programs::require()?;
+        programs::require(options.bridge)?;
         let places = Places::of(&options.name);
         let (path, text) = match &options.source {
             Source::BuiltIn(name) => {
@@ -171,6 +150,7 @@ impl Lab {
             cluster: path.clone(),
             underlay: underlay.name().to_owned(),
             service_cidr: options.service_cidr,
+            bridge: options.bridge,
             runner: Process::myself(),
             ready: false,
             members: BTreeMap::new(),
@@ -185,7 +165,7 @@ impl Lab {
             datapath: options.datapath,
             tunnel_type: options.tunnel_type,
             stays: options.stays,
-            agents: BTreeMap::new(),
+            watches: BTreeMap::new(),
             ended,
             endings: Some(endings),
         };
@@ -292,9 +272,7 @@ impl Lab {
             .cloned()
             .collect();
         for name in &gone {
-            if let Some(watch) = self.agents.remove(name) {
-                watch.abort();
-            }
+            self.watches.remove(name).into_iter().flatten().for_each(|watch| watch.abort());
         }
         let leaving: BTreeMap<String, Member> = gone
             .iter()
@@ -330,11 +308,6 @@ impl Lab {
             .map_err(|e| LabError::io(format!("write {}", self.record.cluster.display()), e))
     }
 
-    /// Where to hear of agents that end without being told to. The first caller has it.
-    pub(crate) fn agents_ended(&mut self) -> Endings {
-        Endings(self.endings.take())
-    }
-
     /// A node's namespace.
     pub(crate) fn node(&self, name: &str) -> Namespace {
         Namespace::named(format!("fb-{}-{name}", self.record.name))
@@ -366,22 +339,31 @@ impl Lab {
         node.namespace.create().await?;
         let underlay = self.plan.underlay_namespace();
         let there = underlay.open()?;
-        let (address, prefix, gateway) =
-            (node.address, self.plan.underlay.prefix(), self.plan.underlay.gateway());
         let port = node.port.clone();
         node.namespace
             .netlink("make the uplink", move |handle| async move {
                 links::add_veth(&handle, plan::UPLINK, None, plan::UNDERLAY_MTU, &port, there.as_fd())
                     .await?;
-                links::add_address(&handle, plan::UPLINK, address, prefix).await?;
-                links::up(&handle, plan::UPLINK).await?;
-                links::add_default_route(&handle, gateway).await
+                links::up(&handle, plan::UPLINK).await
             })
             .await?;
         let port = node.port.clone();
         underlay
             .netlink("plug in the uplink", move |handle| async move {
                 links::enslave(&handle, &port, plan::UNDERLAY_BRIDGE).await
+            })
+            .await?;
+        let device = match self.record.bridge {
+            BridgeKind::Footbridge => plan::UPLINK,
+            BridgeKind::OpenVswitch => self.start_open_vswitch(node).await?,
+        };
+        let (address, prefix, gateway) =
+            (node.address, self.plan.underlay.prefix(), self.plan.underlay.gateway());
+        node.namespace
+            .netlink("give the node its address", move |handle| async move {
+                links::add_address(&handle, device, address, prefix).await?;
+                links::up(&handle, device).await?;
+                links::add_default_route(&handle, gateway).await
             })
             .await
     }
@@ -417,7 +399,13 @@ impl Lab {
         namespace: &Namespace,
         address: std::net::Ipv4Addr,
     ) -> Result<(), LabError> {
-        let member = Member { kind, namespace: namespace.name().to_owned(), address, process: None };
+        let member = Member {
+            kind,
+            namespace: namespace.name().to_owned(),
+            address,
+            process: None,
+            daemons: Vec::new(),
+        };
         self.record.members.insert(name.to_owned(), member);
         self.places.store(&self.record)
     }
@@ -447,99 +435,11 @@ impl Lab {
         Ok(())
     }
 
-    fn start_agent(&mut self, node: &str) -> Result<(), LabError> {
-        let (run, state) = (self.places.node_run(node), self.places.node_state(node));
-        let mut command = Command::new(&self.program);
-        command
-            .arg("agent")
-            .args(["--node", node])
-            .arg("--cluster")
-            .arg(&self.record.cluster)
-            .args(["--netns", self.node(node).name()])
-            .arg("--run-dir")
-            .arg(&run)
-            .arg("--state-dir")
-            .arg(&state)
-            .args(["--service-cidr", &self.record.service_cidr.to_string()])
-            .args(["--tunnel-type", self.tunnel_type])
-            .args(["--datapath", self.datapath]);
-        let child = self.start(command, node, &format!("start the agent of {node}"))?;
-        let (node, ended) = (node.to_owned(), self.ended.clone());
-        let watch = tokio::spawn(watch(child, node.clone(), ended));
-        self.agents.insert(node, watch);
-        Ok(())
-    }
-
-    fn start_web(&mut self, pod: &PodPlan) -> Result<(), LabError> {
-        if pod.ports.is_empty() {
-            return Ok(());
-        }
-        let mut command = Command::new(&self.program);
-        command.arg("lab-web").args(["--netns", pod.namespace.name()]);
-        for port in &pod.ports {
-            command.args(["--port", &port.to_string()]);
-        }
-        command.arg(web::greeting(&pod.hostname, pod.address, pod.subnet.prefix()));
-        self.start(command, &pod.name, &format!("start the web server of {}", pod.name))?;
-        Ok(())
-    }
-
-    /// Start a process of the lab that outlives this one, and record it.
-    fn start(&mut self, mut command: Command, member: &str, what: &str) -> Result<Child, LabError> {
-        let failed = |e: io::Error| LabError::io(what, e);
-        let log =
-            fs::File::options().create(true).append(true).open(self.places.log(member)).map_err(failed)?;
-        let errors = log.try_clone().map_err(failed)?;
-        // A group of its own: the terminal's Ctrl-C is for us, and we tell the others in good order.
-        command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors);
-        let child = command.spawn().map_err(failed)?;
-        let process = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Process::with_pid);
-        if let Some(recorded) = self.record.members.get_mut(member) {
-            recorded.process = process;
-        }
-        self.places.store(&self.record)?;
-        Ok(child)
-    }
-
-    async fn wait_ready(&self, node: &str) -> Result<(), LabError> {
-        let deadline = Instant::now() + READY_PATIENCE;
-        loop {
-            let why = match status::agent(&self.places.node_run(node)).await {
-                status::Readiness::Ready => return Ok(()),
-                status::Readiness::NotYet(why) => why,
-            };
-            if Instant::now() > deadline {
-                return Err(LabError::NotReady {
-                    node: node.to_owned(),
-                    seconds: READY_PATIENCE.as_secs(),
-                    why,
-                    log: log_tail(&self.places, node),
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     /// Tell the neighbours about a pod by gratuitous ARP, now that its flows are in place.
     async fn announce(&self, pod: &PodPlan) -> Result<(), LabError> {
         let frame = frames::gratuitous_arp(pod.mac, pod.address);
         pod.namespace.run("announce the pod", move || frames::send(plan::POD_DEVICE, &[frame])).await
     }
-}
-
-/// The error that an agent's end is.
-pub(crate) fn agent_ended(places: &Places, Ended { node, status }: Ended) -> LabError {
-    let log = log_tail(places, &node);
-    LabError::AgentEnded { node, status, log }
-}
-
-async fn watch(mut child: Child, node: String, ended: mpsc::UnboundedSender<Ended>) {
-    let status = match child.wait().await {
-        Ok(status) => status.to_string(),
-        Err(error) => error.to_string(),
-    };
-    // Nobody listens when the lab is on its way down.
-    let _unheard = ended.send(Ended { node, status });
 }
 
 async fn blocking<T: Send + 'static>(
@@ -559,12 +459,6 @@ fn remove_tree(path: &Path) -> Result<(), LabError> {
         }
         _ => Ok(()),
     }
-}
-
-fn log_tail(places: &Places, member: &str) -> String {
-    let text = fs::read_to_string(places.log(member)).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(12)..].iter().map(|line| format!("    {line}\n")).collect()
 }
 
 fn switch_off_offloads(device: &str) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! The programs of others that the lab runs, and running them.
 
 use super::LabError;
-use std::path::PathBuf;
+use super::record::BridgeKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -9,13 +10,31 @@ use tokio::process::Command;
 pub(crate) const NEEDED: [(&str, &str); 4] =
     [("nft", "nftables"), ("ip", "iproute2"), ("tcpdump", "tcpdump"), ("curl", "curl")];
 
+/// What a lab with Open vSwitch needs besides.
+pub(crate) const NEEDED_BY_OPEN_VSWITCH: [(&str, &str); 6] = [
+    ("ovs-vswitchd", "openvswitch-switch"),
+    ("ovsdb-server", "openvswitch-switch"),
+    ("ovsdb-tool", "openvswitch-switch"),
+    ("ovs-vsctl", "openvswitch-switch"),
+    ("ovs-ofctl", "openvswitch-switch"),
+    ("ovs-appctl", "openvswitch-switch"),
+];
+
+/// By which Open vSwitch makes devices.
+pub(crate) const TUN: &str = "/dev/net/tun";
+
 /// How long a program may take that should take a moment.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Refuse when a program is missing.
-pub(crate) fn require() -> Result<(), LabError> {
-    match NEEDED.iter().find(|(program, _)| find(program).is_none()) {
+/// Refuse when something is missing that a lab with such bridges needs.
+pub(crate) fn require(bridge: BridgeKind) -> Result<(), LabError> {
+    let of_bridge = match bridge {
+        BridgeKind::Footbridge => &[][..],
+        BridgeKind::OpenVswitch => &NEEDED_BY_OPEN_VSWITCH,
+    };
+    match NEEDED.iter().chain(of_bridge).find(|(program, _)| find(program).is_none()) {
         Some((program, package)) => Err(LabError::MissingProgram { program, package }),
+        None if bridge == BridgeKind::OpenVswitch && !Path::new(TUN).exists() => Err(LabError::NoTun),
         None => Ok(()),
     }
 }

@@ -5,7 +5,9 @@
 
 use super::LabError;
 use super::process::Process;
+use clap::ValueEnum;
 use footbridge_node::Subnet;
+use footbridge_node::bridge::ovs::OvsAddress;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,6 +42,9 @@ pub(crate) struct Record {
     /// Where the ClusterIPs are.
     #[serde(with = "subnet_text")]
     pub(crate) service_cidr: Subnet,
+    /// What the agents program.
+    #[serde(default)]
+    pub(crate) bridge: BridgeKind,
     /// The process that builds the lab or runs the steps, and takes the lab down by itself when it is
     /// asked to end; None after `lab up`.
     pub(crate) runner: Option<Process>,
@@ -61,6 +66,21 @@ pub(crate) struct Member {
     pub(crate) address: Ipv4Addr,
     /// The node's agent, or the pod's web server.
     pub(crate) process: Option<Process>,
+    /// What a node runs beside its agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) daemons: Vec<Process>,
+}
+
+/// The bridge of a lab's nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BridgeKind {
+    /// The agent's own
+    #[default]
+    Footbridge,
+    /// An Open vSwitch on each node, its datapath in user space
+    #[value(name = "ovs")]
+    OpenVswitch,
 }
 
 /// Node or pod.
@@ -110,6 +130,17 @@ impl Places {
     /// What a member's process said.
     pub(crate) fn log(&self, member: &str) -> PathBuf {
         self.run().join("log").join(member)
+    }
+
+    /// What a program of others said that a node runs.
+    pub(crate) fn daemon_log(&self, node: &str, program: &str) -> PathBuf {
+        // No member's name has a colon.
+        self.run().join("log").join(format!("{node}:{program}"))
+    }
+
+    /// A node's bridge, where Open vSwitch has it.
+    pub(crate) fn open_vswitch(&self, node: &str) -> OvsAddress {
+        OvsAddress::new(&self.node_run(node), super::ovs::BRIDGE)
     }
 
     /// The copy of the cluster file that the steps may change.

@@ -75,9 +75,9 @@ async fn of(name: &str) -> Result<Status, LabError> {
     let record = places.load()?;
     let mut members = Vec::new();
     for (name, member) in &record.members {
-        let alive = member.process.is_none_or(|p| p.is_alive());
+        let alive = member.process.iter().chain(&member.daemons).all(|p| p.is_alive());
         let readiness = match (&member.kind, alive) {
-            (_, false) => Readiness::NotYet("its process has ended; see its log, and `lab down`".into()),
+            (_, false) => Readiness::NotYet("a process of it has ended; see its log, and `lab down`".into()),
             (MemberKind::Node, true) if member.process.is_none() => {
                 Readiness::NotYet("its agent was not started".into())
             }

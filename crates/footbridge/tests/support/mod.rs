@@ -16,6 +16,18 @@ pub(crate) fn lacking() -> Option<String> {
     (!check.status.success()).then(|| format!("footbridge check says:\n{}", text(&check.stdout)))
 }
 
+/// Why labs with Open vSwitch can't run here, if they can't.
+pub(crate) fn lacking_open_vswitch() -> Option<String> {
+    lacking().or_else(|| {
+        let check =
+            Command::new(env!("CARGO_BIN_EXE_footbridge")).args(["check", "--json"]).output().unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
+        let rows = rows.as_array().unwrap();
+        let row = rows.iter().find(|row| row["what"].as_str().unwrap().starts_with("Open vSwitch")).unwrap();
+        (row["has"] != true).then(|| row["note"].to_string())
+    })
+}
+
 /// A lab with a name of its own; taken down when dropped.
 pub(crate) struct Lab {
     name: String,
@@ -51,6 +63,13 @@ impl Lab {
         let record = fs::read_to_string(format!("/run/footbridge/{}/lab.json", self.name)).unwrap();
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
         record["members"][node]["process"]["pid"].as_i64().unwrap().try_into().unwrap()
+    }
+
+    /// The pid that the lab recorded for a node's ovs-vswitchd.
+    pub(crate) fn recorded_switch(&self, node: &str) -> i32 {
+        let record = fs::read_to_string(format!("/run/footbridge/{}/lab.json", self.name)).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        record["members"][node]["daemons"][1]["pid"].as_i64().unwrap().try_into().unwrap()
     }
 
     /// Where the lab's agents keep what outlives them.

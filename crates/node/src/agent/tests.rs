@@ -11,6 +11,7 @@ fn idle_agent(directory: &Path) -> AgentConfig {
         cluster: directory.join("cluster.yaml"),
         run_dir: directory.join("run"),
         state_dir: directory.join("state"),
+        ovs: None,
     }
 }
 
@@ -60,4 +61,18 @@ async fn a_refused_second_agent_leaves_the_firsts_marks() {
         assert!(marks.iter().all(|mark| mark.exists()));
     };
     run_idle(directory.path(), &going, second).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_agent_of_an_open_vswitch_is_refused_and_leaves_the_firsts_marks() {
+    let directory = tempfile::tempdir().unwrap();
+    let address: OvsAddress = "unix:/nowhere/br-int.mgmt".parse().unwrap();
+    let agent = || AgentConfig { ovs: Some(address.clone()), ..idle_agent(directory.path()) };
+    let second = async {
+        let refused = run(agent(), std::future::pending()).await;
+        assert!(matches!(refused, Err(AgentError::InUse(_))), "{refused:?}");
+        assert!(directory.path().join("run").join(PID).exists());
+    };
+    run(agent(), second).await.unwrap();
+    assert_eq!(fs::read_dir(directory.path().join("run")).unwrap().count(), 0, "the marks are gone");
 }

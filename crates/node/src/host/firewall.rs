@@ -71,18 +71,27 @@ pub struct Rule {
 pub struct ListError(#[from] serde_json::Error);
 
 /// The change from `actual` to what is wanted; None when nothing is missing. Guards go to the
-/// `present` devices; those of devices that are neither wanted nor there are removed.
+/// `present` devices; those of devices that are neither wanted nor there are removed. Where the bridge
+/// needs no guards they would cut it off, so those of its devices are removed.
 pub(super) fn diff(
     desired: &Desired,
     present: &BTreeSet<&String>,
     links: &BTreeMap<String, Link>,
     actual: &Firewall,
 ) -> Option<Change> {
-    let gone = |name: &&String| !desired.bridge_sides.contains(*name) && !links.contains_key(*name);
+    let guards = desired.wiring.guards;
+    let gone = |name: &&String| match desired.bridge_sides.contains(*name) {
+        true => !guards,
+        false => !links.contains_key(*name),
+    };
     let wanted: BTreeSet<String> =
         tunnel_rules(&desired.gateway, desired.tunnel_port).into_iter().map(|(_, r)| r.comment).collect();
     let change = Change {
-        guard: present.iter().filter(|n| !actual.guards.contains(**n)).map(|n| (*n).clone()).collect(),
+        guard: present
+            .iter()
+            .filter(|n| guards && !actual.guards.contains(**n))
+            .map(|n| (*n).clone())
+            .collect(),
         unguard: actual.guards.iter().filter(gone).cloned().collect(),
         tunnel: (actual.tunnel_rules.as_ref() != Some(&wanted))
             .then(|| (desired.gateway.clone(), desired.tunnel_port)),

@@ -58,7 +58,7 @@ pub enum HostError {
     #[error(transparent)]
     NftList(#[from] ListError),
     #[error(transparent)]
-    Device(#[from] super::DeviceTaken),
+    Gateway(#[from] super::GatewayError),
     #[error(transparent)]
     Offload(#[from] footbridge_datapath::Error),
 }
@@ -317,12 +317,14 @@ fn link(message: &LinkMessage) -> Option<(String, Link)> {
         mac: None,
         mtu: 0,
         veth_peer: None,
+        in_bridge: false,
     };
     let (mut veth, mut peer) = (false, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Address(bytes) => link.mac = mac(bytes),
+            LinkAttribute::Controller(bridge) => link.in_bridge = *bridge != 0,
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Link(index) => peer = Some(*index),
             LinkAttribute::LinkInfo(infos) => {

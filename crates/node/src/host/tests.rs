@@ -13,7 +13,15 @@ fn worker1() -> Desired {
     let cluster = Cluster::parse("article.yaml", ARTICLE).unwrap();
     let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
     let state = NodeState::derive(&cluster, &NodeConfig::new("worker1"), &ports, Round::FIRST).unwrap();
-    Desired::of(&state, Some(1500))
+    Desired::of(&state, Some(1500), Wiring::OWN)
+}
+
+/// The same with a bridge that makes the gateway's device, and has done so.
+fn worker1_with(guards: bool) -> Desired {
+    let wiring = Wiring { gateway: GatewayKind::BridgePort { made: true }, guards };
+    let own = worker1();
+    let bridge_sides = own.bridge_sides.iter().filter(|name| **name != "antrea-gw0-p").cloned().collect();
+    Desired { wiring, bridge_sides, ..own }
 }
 
 /// Take a step on the value, as the kernel would.
@@ -21,7 +29,8 @@ fn take(host: &mut Actual, step: &Step, desired: &Desired) {
     let next_index = host.links.values().map(|l| l.index).max().unwrap_or(0) + 1;
     match step {
         Step::CreateGateway { name, peer, mac, mtu } => {
-            let end = |index, other, mac| Link { index, up: false, mac, mtu: *mtu, veth_peer: Some(other) };
+            let end =
+                |index, other, mac| Link { mac, mtu: *mtu, veth_peer: Some(other), ..pod_device(index) };
             host.links.insert(name.clone(), end(next_index, next_index + 1, Some(*mac)));
             host.links.insert(peer.clone(), end(next_index + 1, next_index, Some(MacAddr([2; 6]))));
             for key in ["send_redirects", "arp_announce", "rp_filter"] {
@@ -79,8 +88,10 @@ fn take(host: &mut Actual, step: &Step, desired: &Desired) {
         }
         Step::SetUp(name) => {
             assert!(
-                !desired.bridge_sides.contains(name) || host.firewall.guards.contains(name),
-                "{name} goes up before it is guarded"
+                !desired.bridge_sides.contains(name)
+                    || host.firewall.guards.contains(name)
+                    || host.links[name].in_bridge,
+                "{name} goes up before the host's stack is kept from it"
             );
             host.links.get_mut(name).unwrap().up = true;
         }
@@ -116,7 +127,14 @@ fn settle(host: &mut Actual, desired: &Desired) -> usize {
 }
 
 fn pod_device(index: u32) -> Link {
-    Link { index, up: false, mac: Some(MacAddr([2, 0, 0, 0, 0, 9])), mtu: 1450, veth_peer: Some(99) }
+    Link {
+        index,
+        up: false,
+        mac: Some(MacAddr([2, 0, 0, 0, 0, 9])),
+        mtu: 1450,
+        veth_peer: Some(99),
+        in_bridge: false,
+    }
 }
 
 fn bare_host() -> Actual {
@@ -184,7 +202,51 @@ fn refuses_a_gateway_name_that_another_device_has() {
     let (mut host, desired) = (bare_host(), worker1());
     host.links.insert("antrea-gw0".to_owned(), Link { veth_peer: None, ..pod_device(3) });
     let error = diff(&desired, &host).unwrap_err().to_string();
-    assert!(error.contains("antrea-gw0 is there and is no veth pair"));
+    assert!(error.contains("antrea-gw0 is there and is none of ours"));
+}
+
+/// A host with the gateway's device as a bridge in user space makes it.
+fn host_with_a_bridges_gateway() -> Actual {
+    let mut host = bare_host();
+    host.links.insert("antrea-gw0".to_owned(), Link { veth_peer: None, ..pod_device(3) });
+    host
+}
+
+#[test]
+fn a_gateway_that_the_bridge_made_is_given_all_a_veth_pair_is_and_no_other_end() {
+    let (mut host, desired) = (host_with_a_bridges_gateway(), worker1_with(true));
+    settle(&mut host, &desired);
+    let gateway = &host.links["antrea-gw0"];
+    assert_eq!((gateway.up, gateway.mtu, gateway.mac), (true, 1450, Some(desired.gateway_mac)));
+    assert_eq!(host.addresses["antrea-gw0"], [(Ipv4Addr::new(10, 222, 1, 1), 24)].into());
+    assert_eq!(host.routes.len(), 3);
+    assert_eq!(host.firewall.guards, ["frontend-a3ba2f".to_owned()].into());
+    assert!(!host.links.contains_key("antrea-gw0-p") && host.links["frontend-a3ba2f"].up);
+}
+
+#[test]
+fn a_bridge_in_the_kernel_gets_no_guards_and_loses_those_that_would_cut_it_off() {
+    let (mut host, desired) = (host_with_a_bridges_gateway(), worker1_with(false));
+    host.firewall.guards = ["frontend-a3ba2f".to_owned(), "antrea-gw0-p".to_owned()].into();
+    settle(&mut host, &desired);
+    assert_eq!(host.firewall.guards, BTreeSet::new());
+    assert!(!host.links["frontend-a3ba2f"].up, "the bridge has not taken it yet");
+    host.links.get_mut("frontend-a3ba2f").unwrap().in_bridge = true;
+    settle(&mut host, &desired);
+    assert!(host.links["frontend-a3ba2f"].up);
+}
+
+#[test]
+fn a_veth_pair_makes_room_for_the_bridges_gateway_and_anything_else_is_left_alone() {
+    let (mut host, own) = (bare_host(), worker1());
+    settle(&mut host, &own);
+    let mut desired = worker1_with(true);
+    desired.wiring.gateway = GatewayKind::BridgePort { made: false };
+    assert_eq!(diff(&desired, &host), Ok(vec![Step::DeleteLink("antrea-gw0".to_owned())]));
+    take(&mut host, &Step::DeleteLink("antrea-gw0".to_owned()), &desired);
+    assert_eq!(diff(&desired, &host), Err(GatewayError::Absent("antrea-gw0".to_owned())));
+    let host = host_with_a_bridges_gateway();
+    assert_eq!(diff(&desired, &host), Err(GatewayError::Taken("antrea-gw0".to_owned())));
 }
 
 /// The host settles; device `name` stays as it was.
@@ -272,7 +334,8 @@ prop_compose! {
     ) -> Actual {
         let mut host = bare_host();
         for (n, (name, (_, up, mtu, peer))) in (20..).zip(links) {
-            let link = Link { index: n, up, mac: Some(MacAddr([2; 6])), mtu, veth_peer: Some(19 + peer) };
+            let (mac, veth_peer) = (Some(MacAddr([2; 6])), Some(19 + peer));
+            let link = Link { index: n, up, mac, mtu, veth_peer, in_bridge: false };
             host.links.insert(name.to_owned(), link);
         }
         if let (Some((last, prefix)), true) = (address, host.links.contains_key("antrea-gw0")) {

@@ -3,13 +3,16 @@
 use super::*;
 use crate::host::Link as Device;
 use footbridge_datapath::{
-    Change, Datapath, DropCounts, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortStatus, Traffic,
+    Attachment, Change, Datapath, DropCounts, Error, FlowStatistics, Flows, Link, PacketInSink, PacketOut,
+    PortSpec, PortStatus, Traffic,
 };
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, Pipeline};
+use footbridge_switch::Bridge;
 use rtnetlink::packet_core::NetlinkPayload;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn policies<const N: usize>(names: [&str; N]) -> BTreeSet<ObjectName> {
@@ -31,9 +34,9 @@ fn an_overrun_may_hide_a_device() {
 #[test]
 fn a_device_made_anew_under_its_name_is_another() {
     let state = state();
-    let desired = Desired::of(&state, None);
+    let desired = Desired::of(&state, None, Wiring::OWN);
     let with_index = |index| {
-        let device = Device { index, up: false, mac: None, mtu: 1450, veth_peer: None };
+        let device = Device { index, up: false, mac: None, mtu: 1450, veth_peer: None, in_bridge: false };
         Actual { links: [("frontend-a3ba2f".to_owned(), device)].into(), ..Actual::default() }
     };
     assert_eq!(bridge_sides(&desired, &with_index(7)), [("frontend-a3ba2f".to_owned(), 7)].into());
@@ -47,9 +50,13 @@ async fn a_port_that_cannot_be_had_keeps_no_other_from_its_place() {
     let datapath = Fake { no_tunnels: true, ..Fake::default() };
     let bridge = Arc::new(Bridge::new("br-int", Box::new(datapath)).unwrap());
     let store = Store::open(directory.path()).unwrap();
-    let mut reconciler = Reconciler::new(state.config.clone(), Arc::clone(&bridge), store).unwrap();
-    let error = reconciler.attach_ports(&state, &Actual::default()).unwrap_err();
-    assert!(matches!(&error, PassError::Port { name, .. } if *name == state.config.tunnel), "{error}");
+    let own = NodeBridge::Own(Arc::clone(&bridge));
+    let mut reconciler = Reconciler::new(state.config.clone(), own, store).unwrap();
+    let desired = Desired::of(&state, None, Wiring::OWN);
+    let error = reconciler.attach_ports(&state, &desired, &Actual::default()).await.unwrap_err();
+    let refused =
+        PassError::Bridge(BridgeError::Port { name: state.config.tunnel.clone(), source: no_tunnel() });
+    assert_eq!(error.to_string(), refused.to_string());
     let attached: Vec<String> = bridge.ports().unwrap().into_iter().map(|port| port.name).collect();
     let others = ["antrea-gw0", "coredns--3e3abf", "antrea-o-830766", "backend1-bab86f", "frontend-a3ba2f"];
     assert_eq!(attached, others);
@@ -62,6 +69,10 @@ fn state() -> NodeState {
     let config = NodeConfig::new("worker1");
     let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
     NodeState::derive(&cluster, &config, &ports, Round::FIRST).unwrap()
+}
+
+fn no_tunnel() -> Error {
+    Error::NoSuchPort { number: TUNNEL_PORT }
 }
 
 /// A datapath that carries nothing, and refuses what it is told to.
@@ -87,7 +98,7 @@ impl Datapath for Fake {
     fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {
         self.going()?;
         if self.no_tunnels && matches!(port.attachment, Attachment::Tunnel { .. }) {
-            return Err(Error::NoSuchPort { number: port.number });
+            return Err(no_tunnel());
         }
         self.ports.insert(port.number);
         Ok(())

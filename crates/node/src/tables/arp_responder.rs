@@ -26,12 +26,12 @@ pub(super) fn flows(state: &NodeState) -> Vec<Flow> {
                 load(Field::ArpSha, GLOBAL_VIRTUAL_MAC),
                 copy(Field::ArpSpa, Field::ArpTpa),
                 load(Field::ArpSpa, gateway),
-                Action::Output(PortNo::IN_PORT),
+                Action::output(PortNo::IN_PORT),
             ];
             TABLE.flow(state, Category::Node, 200, question, answer)
         })
         .collect();
-    flows.push(TABLE.flow(state, Category::Default, 190, arp(), vec![Action::Output(PortNo::NORMAL)]));
+    flows.push(TABLE.flow(state, Category::Default, 190, arp(), vec![Action::output(PortNo::NORMAL)]));
     flows.push(TABLE.default_flow(state, DROP));
     flows
 }

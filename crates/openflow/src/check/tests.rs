@@ -15,7 +15,7 @@ fn load(field: Field) -> Action {
 
 #[test]
 fn takes_what_needs_nothing() {
-    assert_eq!(errors(Match::any(), vec![load(Field::Reg0), Action::Output(PortNo::NORMAL)]), [""; 0]);
+    assert_eq!(errors(Match::any(), vec![load(Field::Reg0), Action::output(PortNo::NORMAL)]), [""; 0]);
     assert_eq!(errors(Match::any(), vec![Action::DecTtl(vec![0]), Action::StripVlan]), [""; 0]);
 }
 
@@ -105,9 +105,9 @@ fn refuses_instructions_out_of_order() {
 
 #[test]
 fn refuses_ports_that_nothing_can_be_sent_to() {
-    assert_eq!(errors(Match::any(), vec![Action::Output(PortNo::NONE)]).len(), 1);
+    assert_eq!(errors(Match::any(), vec![Action::output(PortNo::NONE)]).len(), 1);
     let controller = Action::Controller(Controller::output(128));
-    assert_eq!(errors(Match::any(), vec![controller, Action::Output(PortNo::LOCAL)]), [""; 0]);
+    assert_eq!(errors(Match::any(), vec![controller, Action::output(PortNo::LOCAL)]), [""; 0]);
 }
 
 #[test]

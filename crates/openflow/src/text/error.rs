@@ -104,12 +104,15 @@ impl Fail {
 
 /// The word of `known` that `word` most likely was meant to be, where one is near.
 pub(super) fn nearest(word: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let far = match word.chars().count() {
+    let length = word.chars().count();
+    let far = match length {
         0..=2 => return None,
         3..=5 => 1,
         _ => 2,
     };
-    known.map(|k| (distance(word, k), k)).filter(|(d, _)| *d <= far).min().map(|(_, k)| k)
+    // The words are ASCII: their bytes are their characters.
+    let comparable = known.filter(|k| k.len().abs_diff(length) <= far);
+    comparable.map(|k| (distance(word, k), k)).filter(|(d, _)| *d <= far).min().map(|(_, k)| k)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours between two words.

@@ -254,7 +254,7 @@ impl Reader<'_> {
 fn send(port: PortNo) -> Action {
     match port {
         PortNo::CONTROLLER => Action::Controller(Controller::output(u16::MAX)),
-        port => Action::Output(port),
+        port => Action::output(port),
     }
 }
 
@@ -287,7 +287,7 @@ fn output(item: &Item<'_>, names: &PortNames) -> Result<Action, Fail> {
     match subfield(text) {
         Ok(src) => Ok(Action::OutputReg { src }),
         Err(fail) if text.text.contains('[') => Err(fail),
-        Err(_) => port(text, names).map(Action::Output),
+        Err(_) => port(text, names).map(Action::output),
     }
 }
 

@@ -38,9 +38,9 @@ impl Display for ActionText<'_> {
         let names = self.names;
         let port = |port: &PortNo| PortText(*port, names);
         match self.action {
-            Action::Output(PortNo::CONTROLLER) => f.write_str("CONTROLLER:65535"),
-            Action::Output(p) if p.0 < 0xff00 => write!(f, "output:{}", port(p)),
-            Action::Output(p) => port(p).fmt(f),
+            Action::Output { port: PortNo::CONTROLLER, .. } => f.write_str("CONTROLLER:65535"),
+            Action::Output { port: p, .. } if p.0 < 0xff00 => write!(f, "output:{}", port(p)),
+            Action::Output { port: p, .. } => port(p).fmt(f),
             Action::OutputTruncated { port: p, max_len } => {
                 write!(f, "output(port={},max_len={max_len})", port(p))
             }

@@ -85,15 +85,30 @@ impl AsyncConfig {
         Ok(config)
     }
 
-    /// A whole OFPT_SET_ASYNC; in 1.0 NXT_SET_ASYNC_CONFIG.
+    /// A whole OFPT_SET_ASYNC, in 1.0 NXT_SET_ASYNC_CONFIG; before 1.4 NXT_SET_ASYNC_CONFIG2 where six
+    /// masks are not what is said.
     pub fn encode_set(&self, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
-        if context.version == Version::V10 {
-            return header::vendor_message(context.version, NICIRA, nicira::SET_ASYNC_CONFIG, xid, |out| {
-                self.encode_masks(out);
+        let nicira = |subtype, body: fn(&AsyncConfig, &mut Vec<u8>)| {
+            header::vendor_message(context.version, NICIRA, subtype, xid, |out| {
+                body(self, out);
                 Ok(())
-            });
+            })
+        };
+        match context.version {
+            Version::V10 | Version::V13 if !self.is_six_masks() => {
+                nicira(nicira::SET_ASYNC_CONFIG2, AsyncConfig::encode_properties)
+            }
+            Version::V10 => nicira(nicira::SET_ASYNC_CONFIG, AsyncConfig::encode_masks),
+            version => self.encode(version, kind::SET_ASYNC, xid),
         }
-        self.encode(context.version, kind::SET_ASYNC, xid)
+    }
+
+    /// Whether this is what the layout of six masks says: all of them, and nothing else.
+    fn is_six_masks(&self) -> bool {
+        let whole = |mask: AsyncMask| mask.primary.is_some() && mask.secondary.is_some();
+        let none = AsyncMask::default();
+        [self.packet_in, self.port_status, self.flow_removed].into_iter().all(whole)
+            && [self.role_status, self.table_status, self.request_forward] == [none; 3]
     }
 
     /// A whole OFPT_GET_ASYNC_REPLY, which 1.0 has none of.

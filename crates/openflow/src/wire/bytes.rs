@@ -110,16 +110,26 @@ pub(crate) fn all_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| *b == 0)
 }
 
-/// The text in a fixed array that ends at the first zero byte, if any.
-pub(crate) fn text(array: &[u8]) -> String {
-    let end = array.iter().position(|b| *b == 0).unwrap_or(array.len());
-    String::from_utf8_lossy(&array[..end]).into_owned()
+/// The text in a fixed array, which ends at the first zero byte, and before the array's last byte at
+/// the latest, as Open vSwitch reads it. What is not UTF-8 is replaced; the text is cut to what the
+/// array can hold again.
+pub(crate) fn text<const N: usize>(array: &[u8; N]) -> String {
+    let room = N.saturating_sub(1);
+    let end = array.iter().take(room).position(|b| *b == 0).unwrap_or(room);
+    let text = String::from_utf8_lossy(&array[..end]);
+    cut(&text, room).to_owned()
 }
 
-/// Text as a fixed array: cut to leave a zero byte at its end.
+/// Text as a fixed array: cut, between characters, to leave a zero byte at its end.
 pub(crate) fn array<const N: usize>(text: &str) -> [u8; N] {
     let mut array = [0; N];
-    let count = text.len().min(N.saturating_sub(1));
-    array[..count].copy_from_slice(&text.as_bytes()[..count]);
+    let text = cut(text, N.saturating_sub(1));
+    array[..text.len()].copy_from_slice(text.as_bytes());
     array
+}
+
+/// As many characters of the text as `room` bytes hold.
+fn cut(text: &str, room: usize) -> &str {
+    let end = (0..=room.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    &text[..end]
 }

@@ -57,7 +57,7 @@ pub struct Features {
     pub auxiliary_id: u8,
     /// [`capability`]
     pub capabilities: u32,
-    /// In 1.0 a bit for each OFPAT_* that is supported.
+    /// In 1.0 a bit for each OFPAT_* that is supported; 0 in later versions.
     pub actions: u32,
     /// In 1.0 only. Where they do not fit one message there are none, and the client asks for
     /// port descriptions instead, as with Open vSwitch.
@@ -79,7 +79,7 @@ impl Features {
             n_tables: layout.n_tables,
             auxiliary_id: layout.auxiliary_id,
             capabilities: layout.capabilities.get(),
-            actions: layout.actions.get(),
+            actions: if context.version == Version::V10 { layout.actions.get() } else { 0 },
             ports,
         })
     }

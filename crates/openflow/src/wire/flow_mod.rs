@@ -67,7 +67,7 @@ impl Command {
 /// A flow mod in any of its forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowMod {
-    /// NXT_FLOW_MOD or the version's own; 1.3 and later have only their own.
+    /// NXT_FLOW_MOD or the version's own. Later versions than 1.0 have Nicira's too, and need it no more.
     pub form: Form,
     /// What to do.
     pub command: Command,
@@ -185,8 +185,7 @@ impl FlowMod {
         let (matching, cookie) =
             matching::decode_nxm(&mut reader, l.match_len.get(), context, Rigour::Strict)?;
         let head = Head {
-            // Later versions have it too, and need it no more.
-            form: if context.version == Version::V10 { Form::Nicira } else { Form::Standard },
+            form: Form::Nicira,
             command: l.command.get(),
             cookie: l.cookie.get(),
             idle: l.idle.get(),
@@ -264,17 +263,13 @@ impl FlowMod {
 
     /// A whole message.
     pub fn encode(&self, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
-        if context.version == Version::V10 {
-            return match self.form {
-                Form::Standard => {
-                    header::message(context.version, kind::FLOW_MOD, xid, |out| self.encode_10(out, context))
-                }
-                Form::Nicira => {
-                    header::vendor_message(context.version, NICIRA, nicira::FLOW_MOD, xid, |out| {
-                        self.encode_10(out, context)
-                    })
-                }
-            };
+        let version = context.version;
+        if self.form == Form::Nicira {
+            let body = |out: &mut Vec<u8>| self.encode_10(out, context);
+            return header::vendor_message(version, NICIRA, nicira::FLOW_MOD, xid, body);
+        }
+        if version == Version::V10 {
+            return header::message(version, kind::FLOW_MOD, xid, |out| self.encode_10(out, context));
         }
         header::message(context.version, kind::FLOW_MOD, xid, |out| {
             let (cookie, cookie_mask) = match (self.command, self.cookie_match) {

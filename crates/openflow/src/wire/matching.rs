@@ -44,7 +44,7 @@ pub struct CookieMatch {
 pub(crate) enum Rigour {
     /// Unknown fields and missing prerequisites are errors.
     Strict,
-    /// Unknown fields are skipped, prerequisites not asked for.
+    /// Both are skipped. The bits of a field without its prerequisite could as well be another's.
     Loose,
 }
 
@@ -138,8 +138,11 @@ fn decode_field(matching: &mut Match, field: Field, entry: Entry, rigour: Rigour
     if !oxm::is_valid(field, value) {
         return Err(refuse(ErrorCode::BmcBadValue));
     }
-    if rigour == Rigour::Strict && !field.info().prereq.holds(matching) {
-        return Err(refuse(ErrorCode::BmcBadPrereq));
+    if !field.info().prereq.holds(matching) {
+        return match rigour {
+            Rigour::Strict => Err(refuse(ErrorCode::BmcBadPrereq)),
+            Rigour::Loose => Ok(()),
+        };
     }
     if matching.get(field).1 & !overlap_allowed(field) != 0 {
         return Err(refuse(ErrorCode::BmcDupField));

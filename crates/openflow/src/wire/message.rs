@@ -17,7 +17,7 @@ use super::packet_out::PacketOut;
 use super::port::{PortMod, PortStatus};
 use super::role::RoleMessage;
 use super::settings::{Setting, SwitchConfig};
-use super::stats::{ReplyBody, StatsReply, StatsRequest};
+use super::stats::{StatsReply, StatsRequest};
 use super::tlv_table::{TlvTableMod, TlvTableReply};
 use super::unsupported::{GroupMod, MeterMod, TableMod, decode_queue_port, encode_no_queues};
 use super::version::Version;
@@ -198,7 +198,7 @@ impl Message {
     /// Write the message; a long statistics reply as several, anything else as one.
     pub fn encode_all(&self, context: Context<'_>, xid: u32) -> Result<Vec<Vec<u8>>, EncodeError> {
         match self {
-            Message::StatsReply(reply) => reply.body.encode(context, xid),
+            Message::StatsReply(reply) => reply.encode(context, xid),
             _ => Ok(vec![self.encode(context, xid)?]),
         }
     }
@@ -233,7 +233,7 @@ impl Message {
             }
             Message::PortMod(port_mod) => port_mod.encode(context, xid),
             Message::StatsRequest(request) => request.encode(context, xid),
-            Message::StatsReply(reply) => one_message(&reply.body, context, xid),
+            Message::StatsReply(reply) => one_message(reply, context, xid),
             Message::BarrierRequest => bare(kind::barrier_request(version)),
             Message::BarrierReply => bare(kind::barrier_reply(version)),
             Message::QueueGetConfigRequest(port) => match version {
@@ -291,8 +291,8 @@ fn monitor_message(
     })
 }
 
-fn one_message(body: &ReplyBody, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
-    let mut messages = body.encode(context, xid)?;
+fn one_message(reply: &StatsReply, context: Context<'_>, xid: u32) -> Result<Vec<u8>, EncodeError> {
+    let mut messages = reply.encode(context, xid)?;
     match (messages.pop(), messages.is_empty()) {
         (Some(only), true) => Ok(only),
         (last, _) => {

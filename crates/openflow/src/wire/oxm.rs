@@ -353,12 +353,17 @@ impl Entry {
         let header = Header::decode(reader)?;
         let payload = reader.bytes(header.payload)?;
         let bytes = if header.has_mask { payload.len() / 2 } else { payload.len() };
+        // All bits that a `tun_metadata` field is mapped to.
+        let mut mapped = None;
         let expected = match header.name {
             Name::Unknown => return Ok(Entry { name: Name::Unknown, value: 0, mask: None }),
             Name::Cookie => 8,
             Name::Field(field) => match tun_metadata_index(field) {
                 // Clients leave leading zeros out; what matters is that the field is mapped.
-                Some(index) => context.tun_metadata_bytes(index).map(|_| bytes)?,
+                Some(index) => {
+                    mapped = context.tun_metadata_bytes(index)?.map(|bytes| ones(8 * bytes as u32));
+                    bytes
+                }
                 None => fixed_bytes(field),
             },
         };
@@ -372,6 +377,11 @@ impl Entry {
         let bad_value = || Refusal::new(ErrorCode::BmcBadValue, WHAT);
         let value = number(value).ok_or_else(bad_value)?;
         let mask = header.has_mask.then(|| number(mask).ok_or_else(bad_value)).transpose()?;
+        if mapped.is_some_and(|all| (value | mask.unwrap_or(0)) & !all != 0) {
+            return Err(bad_value());
+        }
+        // A mask of all the bits there are says no more than none.
+        let mask = mask.filter(|mask| mapped != Some(*mask));
         Ok(Entry { name: header.name, value, mask })
     }
 

@@ -291,8 +291,8 @@ impl Random {
             return self.newer_action(dialect);
         }
         match self.below(kinds) {
-            0 => Action::Output(self.port()),
-            1 => Action::Output(self.pick(&[
+            0 => Action::output(self.port()),
+            1 => Action::output(self.pick(&[
                 PortNo::LOCAL,
                 PortNo::IN_PORT,
                 PortNo::NORMAL,

@@ -23,7 +23,7 @@ impl<'p> Run<'p, '_> {
         self.rewrite(&action);
         self.around.observer.action(&action, &before, &self.packet.key);
         match &*action {
-            Action::Output(port) => self.output_to(*port, None),
+            Action::Output { port, .. } => self.output_to(*port, None),
             Action::OutputTruncated { port, max_len } => self.output_to(*port, Some(*max_len)),
             Action::OutputReg { src } => match u16::try_from(self.subfield(*src)) {
                 Ok(number) => self.output_to(port_number(number.into()).unwrap_or(PortNo::NONE), None),
@@ -151,7 +151,7 @@ impl<'p> Run<'p, '_> {
             Action::ClearActions => key.set(Field::ActsetOutput, UNSET_PORT),
             Action::WriteActions(actions) => {
                 let output = actions.iter().rev().find_map(|action| match action {
-                    Action::Output(port) => Some(port),
+                    Action::Output { port, .. } => Some(port),
                     _ => None,
                 });
                 if let Some(port) = output {
@@ -396,7 +396,7 @@ pub(super) fn in_set_order(set: Vec<Action>) -> Vec<Action> {
         Action::Ct(_) => Place::Ct,
         Action::CtClear => Place::CtClear,
         Action::Resubmit { .. } => Place::Resubmit,
-        Action::Output(_) => Place::Output,
+        Action::Output { .. } => Place::Output,
         _ => Place::Field,
     };
     let Some(last) = set.iter().map(place).max().filter(|place| *place > Place::Field) else {
@@ -423,7 +423,7 @@ pub(crate) fn belongs_in_action_set(action: &Action) -> bool {
             | Action::Ct(_)
             | Action::CtClear
             | Action::Resubmit { .. }
-            | Action::Output(_)
+            | Action::Output { .. }
             | Action::Move { .. }
             | Action::ModTpSrc(_)
             | Action::ModTpDst(_)

@@ -1,12 +1,13 @@
 //! The bundles of one connection.
 //!
-//! OpenFlow 1.4.1 §6.8. A bundle holds its messages as they came, decoded once to refuse bad ones at
-//! once and again when it is committed: flows decoded are several times as large.
+//! OpenFlow 1.4.1 §6.8. Messages are decoded as they come, so that bad ones are refused at once and
+//! a commit has only to carry out. What a bundle may hold is counted in the bytes that came; decoded,
+//! a flow takes about three times as many, and the same ones later as a flow of the bridge.
 
 use super::convert::{self, Failure};
 use super::hub::{Hub, reserve};
 use super::limit;
-use crate::FlowMod;
+use crate::{ChangeError, FlowMod};
 use footbridge_datapath::PacketOut;
 use footbridge_openflow::wire::bundle::flag;
 use footbridge_openflow::wire::{
@@ -26,16 +27,30 @@ pub(super) struct Bundles {
 struct Bundle {
     flags: u16,
     closed: bool,
-    /// The messages, one behind the other.
-    messages: Vec<u8>,
+    contents: Contents,
 }
+
+/// The messages of a bundle.
+#[derive(Default)]
+pub(super) struct Contents {
+    flow_mods: Vec<FlowMod>,
+    /// Of each of them, for the error that may be about it.
+    beginnings: Vec<Beginning>,
+    packets: Vec<PacketOut>,
+    /// As many as came.
+    bytes: usize,
+}
+
+/// As much of a message as an error quotes; shorter ones are padded with zeros.
+type Beginning = [u8; QUOTED];
+const QUOTED: usize = 64;
 
 /// What a control message asks for, when it is right.
 pub(super) enum Step {
     /// To be told that it was done.
     Done(BundleCommand),
     /// To carry these messages out.
-    Commit(Vec<u8>),
+    Commit(Contents),
 }
 
 impl Bundles {
@@ -90,7 +105,8 @@ impl Bundles {
     /// Add a message; its bundle is opened by that if it is not there.
     pub(super) fn add(&mut self, message: &BundleAdd, context: Context<'_>) -> Result<(), Failure> {
         let BundleAdd { id, flags, message } = message;
-        drop(Member::decode(message, context)?);
+        let (_, decoded) = Message::decode(message, context)?;
+        let member = Member::of(decoded)?;
         match self.open.get(id) {
             None => self.begin(*id, *flags)?,
             Some(bundle) if bundle.closed => {
@@ -108,7 +124,18 @@ impl Bundles {
             return Err(ErrorCode::BfcMsgTooMany.into());
         }
         self.bytes += bytes;
-        self.get(*id)?.messages.extend_from_slice(message);
+        let contents = &mut self.get(*id)?.contents;
+        contents.bytes += bytes;
+        match member {
+            Member::Flow(flow_mod) => {
+                let mut beginning = [0; QUOTED];
+                let quoted = message.iter().zip(&mut beginning);
+                quoted.for_each(|(from, to)| *to = *from);
+                contents.flow_mods.push(flow_mod);
+                contents.beginnings.push(beginning);
+            }
+            Member::Packet(packet) => contents.packets.push(packet),
+        }
         Ok(())
     }
 
@@ -119,7 +146,7 @@ impl Bundles {
         if self.open.len() >= limit::BUNDLES {
             return Err(ErrorCode::BfcOutOfBundles.into());
         }
-        self.open.insert(id, Bundle { flags, closed: false, messages: Vec::new() });
+        self.open.insert(id, Bundle { flags, closed: false, contents: Contents::default() });
         Ok(())
     }
 
@@ -127,11 +154,11 @@ impl Bundles {
         self.open.get_mut(&id).ok_or_else(|| ErrorCode::BfcBadId.into())
     }
 
-    fn discard(&mut self, id: u32) -> Vec<u8> {
-        let messages = self.open.remove(&id).map(|bundle| bundle.messages).unwrap_or_default();
-        self.bytes -= messages.len();
-        self.hub.bundled.fetch_sub(messages.len(), Ordering::Relaxed);
-        messages
+    fn discard(&mut self, id: u32) -> Contents {
+        let contents = self.open.remove(&id).map(|bundle| bundle.contents).unwrap_or_default();
+        self.bytes -= contents.bytes;
+        self.hub.bundled.fetch_sub(contents.bytes, Ordering::Relaxed);
+        contents
     }
 }
 
@@ -142,14 +169,13 @@ impl Drop for Bundles {
 }
 
 /// A message of a bundle.
-pub(super) enum Member {
+enum Member {
     Flow(FlowMod),
     Packet(PacketOut),
 }
 
 impl Member {
-    pub(super) fn decode(message: &[u8], context: Context<'_>) -> Result<Member, Failure> {
-        let (_, message) = Message::decode(message, context)?;
+    fn of(message: Message) -> Result<Member, Failure> {
         match message {
             Message::FlowMod(flow_mod) => convert::flow_mod(flow_mod).map(Member::Flow),
             Message::PacketOut(packet) => convert::packet_out(packet).map(Member::Packet),
@@ -158,41 +184,30 @@ impl Member {
     }
 }
 
-/// Why a bundle was not committed, and the message to blame.
+/// Why a bundle was not committed, and the message to blame, where it was one.
 pub(super) struct CommitFailure {
-    pub(super) message: Vec<u8>,
+    pub(super) message: Option<Vec<u8>>,
     pub(super) failure: Failure,
 }
 
 /// Carry out the messages of a bundle: all flow mods as one, then the packets.
-pub(super) fn commit(
-    hub: &Hub,
-    messages: &[u8],
-    context: Context<'_>,
-    origin: crate::Origin,
-) -> Result<(), CommitFailure> {
-    let mut packets = Vec::new();
-    let mut rest = messages;
-    let mut last: &[u8] = &[];
-    let flow_mods = std::iter::from_fn(|| {
-        loop {
-            (last, rest) = first_message(rest)?;
-            match Member::decode(last, context) {
-                Ok(Member::Flow(flow_mod)) => return Some(Ok(flow_mod)),
-                Ok(Member::Packet(packet)) => packets.push(packet),
-                Err(failure) => return Some(Err(failure)),
-            }
-        }
-    });
-    let changed = hub.bridge.change(flow_mods, Some(origin)).map_err(Failure::from);
-    let sent = changed.and_then(|()| {
-        packets.into_iter().try_for_each(|packet| hub.bridge.packet_out(packet)).map_err(Failure::from)
-    });
-    sent.map_err(|failure| CommitFailure { message: last.to_vec(), failure })
+pub(super) fn commit(hub: &Hub, contents: Contents, origin: crate::Origin) -> Result<(), CommitFailure> {
+    let Contents { flow_mods, beginnings, packets, bytes: _ } = contents;
+    hub.bridge.change(flow_mods.into_iter().map(Ok::<_, Failure>), Some(origin)).map_err(|error| {
+        let blamed = match &error {
+            ChangeError::Refused { index, .. } => beginnings.get(*index),
+            ChangeError::Datapath(_) => None,
+        };
+        CommitFailure { message: blamed.map(quoted), failure: error.into() }
+    })?;
+    packets
+        .into_iter()
+        .try_for_each(|packet| hub.bridge.packet_out(packet))
+        .map_err(|error| CommitFailure { message: None, failure: error.into() })
 }
 
-/// The first of messages that stand one behind the other, and the rest.
-fn first_message(messages: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = messages.get(2..4)?.try_into().ok().map(u16::from_be_bytes)?;
-    messages.split_at_checked(length.into()).filter(|(message, _)| !message.is_empty())
+/// The beginning without its padding.
+fn quoted(beginning: &Beginning) -> Vec<u8> {
+    let length = usize::from(u16::from_be_bytes([beginning[2], beginning[3]]));
+    beginning[..length.min(QUOTED)].to_vec()
 }

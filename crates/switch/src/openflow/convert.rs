@@ -128,44 +128,42 @@ pub(super) fn flow_mod(message: wire::FlowMod) -> Result<FlowMod, Failure> {
     if buffer_id.is_some() && matches!(command, Command::Add | Command::Modify | Command::ModifyStrict) {
         return Err(ErrorCode::BrcBufferUnknown.into());
     }
-    let flow = |cookie: u64| Flow {
+    if table == TABLES {
+        return Err(ErrorCode::BrcEperm.into());
+    }
+    let flow = |cookie: u64, flags: FlowFlags, matching: Match, actions: Vec<Action>| Flow {
         // Left to the switch, a flow goes to the first table.
         table: table_of(table).unwrap_or(0),
         priority,
         cookie,
-        matching: matching.clone(),
-        actions: actions.clone(),
+        matching,
+        actions,
         idle_timeout,
         hard_timeout,
         importance,
         flags,
     };
-    if table == TABLES {
-        return Err(ErrorCode::BrcEperm.into());
-    }
-    // out_port and out_group narrow deletions only.
-    let modified = || filter(table, matching.clone(), cookie_match, PortNo::NONE, None);
-    let deleted = || filter(table, matching.clone(), cookie_match, out_port, out_group);
     // 1.0's modify adds what it doesn't find, unless it looks for a cookie or names no new one.
-    let or_add = || {
-        let plain = FlowFlags { reset_counts: false, ..flags };
-        let flow = Flow { flags: plain, ..flow(cookie?) };
-        Some(Box::new(flow)).filter(|_| cookie_match.is_none())
+    let or_add = |matching: &Match, actions: &[Action]| {
+        let cookie = cookie.filter(|_| cookie_match.is_none())?;
+        let flags = FlowFlags { reset_counts: false, ..flags };
+        Some(Box::new(flow(cookie, flags, matching.clone(), actions.to_vec())))
     };
+    // out_port and out_group narrow deletions only.
+    let modified = |matching| filter(table, matching, cookie_match, PortNo::NONE, None);
+    let deleted = |matching| filter(table, matching, cookie_match, out_port, out_group);
     Ok(match command {
-        Command::Add => FlowMod::Add(flow(cookie.unwrap_or(0))),
+        Command::Add => FlowMod::Add(flow(cookie.unwrap_or(0), flags, matching, actions)),
         Command::Modify => {
-            FlowMod::Modify { filter: modified(), cookie, or_add: or_add(), actions: actions.clone() }
+            let or_add = or_add(&matching, &actions);
+            FlowMod::Modify { filter: modified(matching), cookie, actions, or_add }
         }
-        Command::ModifyStrict => FlowMod::ModifyStrict {
-            filter: modified(),
-            priority,
-            cookie,
-            or_add: or_add(),
-            actions: actions.clone(),
-        },
-        Command::Delete => FlowMod::Delete(deleted()),
-        Command::DeleteStrict => FlowMod::DeleteStrict { filter: deleted(), priority },
+        Command::ModifyStrict => {
+            let or_add = or_add(&matching, &actions);
+            FlowMod::ModifyStrict { filter: modified(matching), priority, cookie, actions, or_add }
+        }
+        Command::Delete => FlowMod::Delete(deleted(matching)),
+        Command::DeleteStrict => FlowMod::DeleteStrict { filter: deleted(matching), priority },
     })
 }
 

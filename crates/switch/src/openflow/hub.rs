@@ -249,6 +249,14 @@ impl Hub {
         }
     }
 
+    /// Whether somebody wants to be told of ports.
+    pub(super) fn wants_ports(&self) -> bool {
+        self.clients().all.values().any(|client| {
+            let wants = client.wants();
+            wants.wants(wants.config.port_status, PortReason::Modify as u8)
+        })
+    }
+
     /// The ports changed in a way that the bridge doesn't know of.
     pub(super) fn tell_port(&self, port: &PortSpec, reason: PortReason) {
         let mut shared: Option<Arc<PortSpec>> = None;

@@ -50,9 +50,9 @@ pub mod limit {
     /// Connections at a time; one more is hung up on.
     pub const CONNECTIONS: usize = 4096;
     /// Bytes of the messages in all bundles of one connection.
-    pub const BUNDLE_BYTES: usize = 512 << 20;
+    pub const BUNDLE_BYTES: usize = 320 << 20;
     /// Bytes of the messages in all bundles of all connections.
-    pub const ALL_BUNDLES_BYTES: usize = 1 << 30;
+    pub const ALL_BUNDLES_BYTES: usize = 512 << 20;
     /// Bundles of one connection that are open at a time.
     pub const BUNDLES: usize = 64;
     /// Flow monitors of one connection.

@@ -3,12 +3,12 @@
 use super::convert::Failure;
 use super::hub::{Client, Hub, selects};
 use super::limit;
+use super::queue::Changed;
 use crate::FlowFilter;
 use crate::events::{FlowChange, FlowEvent};
 use footbridge_openflow::wire::stats::{FlowUpdate, MonitorCommand, MonitorRequest, UpdateEvent};
 use footbridge_openflow::wire::{ALL_TABLES, ErrorCode};
-use footbridge_pipeline::{Entry, FlowId};
-use std::collections::BTreeSet;
+use footbridge_pipeline::Entry;
 use std::sync::Arc;
 
 /// Begin, change or end monitors; the flows that there are, for those that ask for them. All or none.
@@ -70,9 +70,14 @@ pub(super) fn update(client: &Client, change: &FlowChange) -> FlowUpdate {
 
 /// What to tell when monitors go on: the flows that have changed meanwhile, as they are now. Those
 /// that went were told of.
-pub(super) fn resume(hub: &Hub, client: &Client, changed: &BTreeSet<FlowId>) -> Vec<FlowUpdate> {
-    let entries = changed.iter().filter_map(|id| hub.bridge.entry(*id));
-    entries.map(|entry| full(&entry, UpdateEvent::Modified, wants_actions(client, &entry))).collect()
+pub(super) fn resume(hub: &Hub, client: &Client, changed: &Changed) -> Vec<FlowUpdate> {
+    let entries = changed.iter().filter_map(|(id, new)| Some((hub.bridge.entry(*id)?, *new)));
+    entries
+        .map(|(entry, new)| {
+            let event = if new { UpdateEvent::Added } else { UpdateEvent::Modified };
+            full(&entry, event, wants_actions(client, &entry))
+        })
+        .collect()
 }
 
 fn wants_actions(client: &Client, entry: &Entry) -> bool {

@@ -7,7 +7,7 @@ use super::limit;
 use footbridge_datapath::PortSpec;
 use footbridge_openflow::wire::PortReason;
 use footbridge_pipeline::{FlowId, PacketIn};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -48,17 +48,20 @@ struct Inner {
     events: VecDeque<Event>,
     packet_ins: usize,
     updates: usize,
-    /// Set where monitors are paused: the flows that have changed since, but not those that went.
-    paused: Option<BTreeSet<FlowId>>,
+    /// Set where monitors are paused: what has changed since, but not what went.
+    paused: Option<Changed>,
     overflowed: bool,
 }
+
+/// Flows that have changed while monitors were paused, and whether they are new.
+pub(super) type Changed = BTreeMap<FlowId, bool>;
 
 /// What a connection takes out.
 pub(super) enum Taken {
     /// An event.
     Event(Event),
     /// All that came before the monitors were paused has been taken: these flows have changed since.
-    Resume(BTreeSet<FlowId>),
+    Resume(Changed),
     /// Too much was left unread.
     Overflowed,
     /// Nothing for now.
@@ -84,11 +87,14 @@ impl Queue {
         let mut inner = self.lock();
         if inner.paused.is_none() && inner.updates >= limit::UPDATES {
             inner.push(Event::MonitorsPaused);
-            inner.paused = Some(BTreeSet::new());
+            inner.paused = Some(Changed::new());
         }
         match (&mut inner.paused, change.event) {
-            (Some(changed), FlowEvent::Added | FlowEvent::Modified) => {
-                changed.insert(change.entry.id);
+            (Some(changed), event @ (FlowEvent::Added | FlowEvent::Modified)) => {
+                changed.insert(change.entry.id, matches!(event, FlowEvent::Added));
+                if changed.len() > limit::EVENTS {
+                    inner.overflow();
+                }
             }
             (Some(_), FlowEvent::Removed(..)) => inner.push(Event::Update(change.clone())),
             (None, _) => {
@@ -140,11 +146,14 @@ impl Queue {
 impl Inner {
     fn push(&mut self, event: Event) {
         if self.events.len() >= limit::EVENTS {
-            self.overflowed = true;
-            self.events.clear();
-            return;
+            return self.overflow();
         }
         self.events.push_back(event);
+    }
+
+    /// Give up on the client, and what waits for it.
+    fn overflow(&mut self) {
+        *self = Inner { overflowed: true, ..Inner::default() };
     }
 }
 

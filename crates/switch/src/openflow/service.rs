@@ -270,10 +270,15 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Stream> {
     }
 }
 
-/// Tell of ports whose devices have changed without anybody's doing.
+/// Tell of ports whose devices have changed without anybody's doing, while somebody wants to know.
 async fn watch_devices(hub: Arc<Hub>) {
     let mut known: BTreeMap<PortNo, Port> = BTreeMap::new();
     loop {
+        tokio::time::sleep(LOOK).await;
+        if !hub.wants_ports() {
+            known.clear();
+            continue;
+        }
         let specs = hub.bridge.port_specs();
         let now: BTreeMap<PortNo, (Port, PortSpec)> =
             specs.into_iter().map(|spec| (spec.number, (describe::port(&spec), spec))).collect();
@@ -284,6 +289,5 @@ async fn watch_devices(hub: Arc<Hub>) {
             }
         }
         known = now.into_iter().map(|(number, (port, _))| (number, port)).collect();
-        tokio::time::sleep(LOOK).await;
     }
 }

@@ -158,8 +158,8 @@ impl Session {
             Message::SetConfig(config) => self.set_config(config),
             Message::FlowMod(flow_mod) => {
                 self.may_write()?;
-                let flow_mod = convert::flow_mod(flow_mod).map(std::iter::once)?;
-                Ok(self.hub.bridge.change(flow_mod.map(Ok::<_, Failure>), Some(self.origin(xid)))?)
+                let flow_mod = std::iter::once(convert::flow_mod(flow_mod));
+                Ok(self.hub.bridge.change(flow_mod, Some(self.origin(xid)))?)
             }
             Message::PacketOut(packet) => {
                 self.may_write()?;
@@ -355,12 +355,13 @@ impl Session {
         };
         match self.bundles.control(control)? {
             Step::Done(command) => done(command),
-            Step::Commit(messages) => {
-                match bundle::commit(&self.hub, &messages, context, self.origin(xid)) {
+            Step::Commit(contents) => {
+                match bundle::commit(&self.hub, contents, self.origin(xid)) {
                     Ok(()) => done(BundleCommand::CommitReply),
                     // The message to blame is told of by its own xid, then the commit by its.
                     Err(CommitFailure { message, failure }) => {
                         tracing::debug!(client = self.client.id, %failure, "a bundle is refused");
+                        let message = message.unwrap_or_default();
                         answer.bytes.extend(error(&failure, context.version, &message));
                         Err(ErrorCode::BfcMsgFailed.into())
                     }
@@ -503,7 +504,8 @@ fn stats_reply(body: ReplyBody) -> Message {
 
 /// OFPT_ERROR about a message, with the message's xid.
 fn error(failure: &Failure, version: Version, message: &[u8]) -> Vec<u8> {
-    let xid = Header::decode(message).map_or(NO_XID, |(header, _)| header.xid);
+    // An error may quote the beginning only, in which the xid is.
+    let xid = message.get(4..8).and_then(|xid| xid.try_into().ok()).map_or(NO_XID, u32::from_be_bytes);
     ErrorMessage::about(failure.code(), message).encode(version, xid).unwrap_or_default()
 }
 

@@ -3,7 +3,8 @@
 use super::cast::Cast;
 use super::look;
 use super::stream::{self, Stream};
-use crate::lab::plan::{GATEWAY, NodePlan};
+use crate::lab::plan::{GATEWAY, NodePlan, PodPlan};
+use crate::lab::record::BridgeKind;
 use crate::lab::report::Report;
 use crate::lab::{Lab, LabError, web};
 use footbridge_node::cluster::Pod;
@@ -112,6 +113,7 @@ async fn join(
         return Ok(());
     };
     if let Some(client) = &cast.client {
+        open_tunnels(lab, client, &visitor, report).await?;
         let reached = stream::reaches(client, &visitor).await?;
         report.check(
             reached,
@@ -126,6 +128,29 @@ async fn join(
             };
             let expected = web::greeting(&visitor.hostname, visitor.address, visitor.subnet.prefix());
             report.check(answer == expected, &format!("curl {url}: {}", expected.trim_end()), &answer);
+        }
+    }
+    Ok(())
+}
+
+/// What Open vSwitch can't: keep a packet while it asks for the MAC address of a tunnel's next hop.
+async fn open_tunnels(
+    lab: &Lab,
+    client: &PodPlan,
+    visitor: &PodPlan,
+    report: &mut Report,
+) -> Result<(), LabError> {
+    match lab.record.bridge {
+        BridgeKind::Footbridge => {}
+        BridgeKind::OpenVswitch => {
+            let lost = match stream::lost_before_the_first(client, visitor).await? {
+                Some(lost) => format!("the first {lost} datagrams"),
+                None => "all datagrams".to_owned(),
+            };
+            report.line(&format!(
+                "   Open vSwitch drops packets while it asks for a new tunnel's next hop: {lost} to {} were lost",
+                visitor.name
+            ));
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! The walk through the article: six steps, each with what it expects and what it saw.
 //!
 //! A step looks at the running system only: at what iproute2, tcpdump and curl print, and at what the
-//! bridges answer on their control sockets. Who plays which part is chosen from the cluster file, so
+//! bridges answer on their control sockets (Open vSwitch: over OpenFlow, and what its tools print). What
+//! Open vSwitch can't is said where it matters, and all else is asked of it too. Who plays which part is chosen from the cluster file, so
 //! that the steps run with any; a step that a cluster has no cast for says so and is not counted.
 
 mod arp;
@@ -14,6 +15,7 @@ mod spoof;
 mod stream;
 mod tables;
 
+use super::record::BridgeKind;
 use super::report::Report;
 use super::{Lab, LabError};
 use cast::Cast;
@@ -23,8 +25,12 @@ use cast::Cast;
 pub(crate) async fn run(lab: &mut Lab) -> Result<(), LabError> {
     let mut report = Report::new();
     let cast = Cast::of(lab);
+    let bridges = match lab.record.bridge {
+        BridgeKind::Footbridge => "",
+        BridgeKind::OpenVswitch => "; the bridges are Open vSwitch's, on its datapath in user space",
+    };
     report.line(&format!(
-        "lab {}: {} nodes, {} pods",
+        "lab {}: {} nodes, {} pods{bridges}",
         lab.record.name,
         lab.plan.nodes.len(),
         lab.plan.pods.len()

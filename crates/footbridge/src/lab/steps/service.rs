@@ -66,6 +66,7 @@ async fn the_way(
     before: &BTreeMap<(String, String), u64>,
     report: &mut Report,
 ) -> Result<(), LabError> {
+    tokio::time::sleep(look::settling(lab)).await;
     let after = counters(lab, cast).await?;
     let risen: Vec<(&(String, String), u64)> = after
         .iter()
@@ -106,7 +107,8 @@ async fn the_way(
     let to_service = example(&|text, _| text.contains(&service_ip));
     let to_endpoint = example(&|text, mark| !text.contains(&service_ip) && mark == GATEWAY_MARK);
     let lines: Vec<String> = [&to_service, &to_endpoint].into_iter().flatten().cloned().collect();
-    report.saw(&format!("{here}# footbridge conntrack    (one call)"), &lines.join("\n"));
+    let command = look::connections_command(lab);
+    report.saw(&format!("{here}# {command}    (one call)"), &lines.join("\n"));
     report.check(
         to_service.is_some() && to_endpoint.is_some(),
         "a call is two connections: to the ClusterIP, and from the gateway (mark 0x20) to the endpoint",

@@ -7,17 +7,13 @@ use crate::lab::frames::{self, Arp, BROADCAST, REQUEST, Udp};
 use crate::lab::plan::{GATEWAY, POD_DEVICE, PodPlan};
 use crate::lab::report::Report;
 use crate::lab::{Lab, LabError};
-use footbridge_switch::control::FlowRow;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 /// What the frames carry, to be recognised wherever they come out.
 const MARKER: &[u8] = b"footbridge-lab-spoof";
 /// Pods speak by themselves now and then (IPv6's MLD and router solicitations end in the same drop):
 /// the count has to be exact in one of so many rounds, and never too low.
 const ROUNDS: usize = 5;
-/// How long frames may take through the bridge.
-const SETTLE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(lab: &Lab, cast: &Cast, report: &mut Report) -> Result<(), LabError> {
     let Some(client) = &cast.client else {
@@ -49,23 +45,23 @@ pub(crate) async fn run(lab: &Lab, cast: &Cast, report: &mut Report) -> Result<(
         let before = quiet_count(lab, here).await?;
         let frames = lies.clone();
         client.namespace.run("send spoofed frames", move || frames::send(POD_DEVICE, &frames)).await?;
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(look::settling(lab)).await;
         let after = drop_flow(lab, here).await?;
         rises.push(after.packets - before);
         if rises.last().is_some_and(|rise| *rise <= sent) {
             break;
         }
     }
-    let stats = look::run(lab, here, &["footbridge", "flows", "table=10", "--stats"]).await?;
+    let (command, stats) = look::printed_table(lab, here, 10, true).await?;
     let default = stats.lines().find(|line| line.contains("priority=0 ")).unwrap_or_default();
-    report.saw(&format!("{here}# footbridge flows table=10 --stats | grep priority=0"), default);
+    report.saw(&format!("{here}# {command} | grep priority=0"), default);
     let detail = format!("it rose by {rises:?}");
     report.check(rises.last() == Some(&sent), &format!("the drop counted {sent} packets more"), &detail);
 
     let before = drop_flow(lab, here).await?.packets;
     let honest = truth(cast, client);
     client.namespace.run("send an honest ARP request", move || frames::send(POD_DEVICE, &[honest])).await?;
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(look::settling(lab)).await;
     let mut escaped = Vec::new();
     let mut honest_seen = false;
     for capture in captures {
@@ -151,7 +147,7 @@ fn truth(cast: &Cast, client: &PodPlan) -> Vec<u8> {
 async fn quiet_count(lab: &Lab, node: &str) -> Result<u64, LabError> {
     let mut count = drop_flow(lab, node).await?.packets;
     for _ in 0..20 {
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(look::settling(lab)).await;
         let now = drop_flow(lab, node).await?.packets;
         if now == count {
             break;
@@ -161,7 +157,7 @@ async fn quiet_count(lab: &Lab, node: &str) -> Result<u64, LabError> {
     Ok(count)
 }
 
-async fn drop_flow(lab: &Lab, node: &str) -> Result<FlowRow, LabError> {
+async fn drop_flow(lab: &Lab, node: &str) -> Result<look::Flow, LabError> {
     let flows = look::flows(lab, node, "table=10").await?;
     flows.into_iter().find(|flow| flow.priority == 0).ok_or_else(|| LabError::Control {
         node: node.to_owned(),

@@ -19,6 +19,9 @@ const PACE: Duration = Duration::from_millis(5);
 /// How long the last may take to come back.
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
+/// How long the first of all may take.
+const FIRST: Duration = Duration::from_secs(5);
+
 /// A stream at work; it ends when dropped.
 pub(crate) struct Stream {
     sent: Arc<AtomicU64>,
@@ -63,6 +66,20 @@ pub(crate) async fn reaches(from: &PodPlan, to: &PodPlan) -> Result<bool, LabErr
     time::sleep(Duration::from_millis(100)).await;
     let (sent, back) = stream.stop().await;
     Ok(sent > 0 && sent == back)
+}
+
+/// How many datagrams are lost until the first comes back; None when none does for a while.
+pub(crate) async fn lost_before_the_first(from: &PodPlan, to: &PodPlan) -> Result<Option<u64>, LabError> {
+    let stream = Stream::start(from, to).await?;
+    let began = time::Instant::now();
+    while stream.back.load(Ordering::Relaxed) == 0 {
+        if began.elapsed() > FIRST {
+            return Ok(None);
+        }
+        time::sleep(PACE).await;
+    }
+    let (sent, back) = stream.stop().await;
+    Ok(Some(sent - back))
 }
 
 async fn socket(pod: &PodPlan, port: u16) -> Result<UdpSocket, LabError> {

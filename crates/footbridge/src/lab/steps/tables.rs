@@ -23,9 +23,8 @@ pub(crate) async fn run(lab: &Lab, cast: &Cast, report: &mut Report) -> Result<(
     let is_article =
         Cluster::parse("article", crate::lab::FILES[0].1).is_ok_and(|article| article == lab.cluster);
     for (table, expected) in [(10, spoof_guard(lab, cast).await?), (20, arp_responder(lab, cast))] {
-        let filter = format!("table={table}");
-        let text = look::run(lab, here, &["footbridge", "flows", &filter]).await?;
-        report.verbatim(&format!("{here}# footbridge flows {filter}"), &text);
+        let (command, text) = look::printed_table(lab, here, table, false).await?;
+        report.verbatim(&format!("{here}# {command}"), &text);
         let claim = format!("table {table} is what the cluster file says, line by line");
         report.check(text == expected, &claim, &difference(&expected, &text));
         if let Some((_, printed)) = ARTICLE.iter().find(|(number, _)| is_article && *number == table) {

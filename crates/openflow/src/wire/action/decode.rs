@@ -200,7 +200,7 @@ fn out_port(port: PortNo) -> Result<PortNo, Refusal> {
 fn output(port: PortNo, max_len: u16) -> Result<Action, Refusal> {
     match out_port(port)? {
         PortNo::CONTROLLER => Ok(Action::Controller(Controller::output(max_len))),
-        port => Ok(Action::Output(port)),
+        port => Ok(Action::Output { port, max_len }),
     }
 }
 

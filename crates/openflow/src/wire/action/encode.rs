@@ -188,7 +188,7 @@ impl<'a> Encoder<'a> {
         let v10 = version == Version::V10;
         let whole = |field: Field, value: u128| (field, value, field.all_ones());
         match action {
-            Action::Output(port) => self.output(out, *port, 0),
+            Action::Output { port, max_len } => self.output(out, *port, *max_len),
             Action::OutputTruncated { port, max_len } => {
                 let port = U16::new(self.port16(*port)?);
                 self.form(out, Kind::OutputTrunc, |out| {

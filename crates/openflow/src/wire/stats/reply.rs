@@ -146,8 +146,7 @@ impl<'a> ReplyWriter<'a> {
         let mut next = self.begin()?;
         next.extend_from_slice(&last);
         let mut full = std::mem::replace(&mut self.message, next);
-        // The flags stand behind the message's header and the statistics' type.
-        patch_u16(&mut full, header::HEADER_LEN + 2, usize::from(MORE));
+        say_more(&mut full);
         header::finish(full).map(Some)
     }
 
@@ -155,6 +154,12 @@ impl<'a> ReplyWriter<'a> {
     pub fn finish(self) -> Result<Vec<u8>, EncodeError> {
         header::finish(self.message)
     }
+}
+
+/// Say in a message that another of its reply follows.
+fn say_more(message: &mut [u8]) {
+    // The flags stand behind the message's header and the statistics' type.
+    patch_u16(message, header::HEADER_LEN + 2, usize::from(MORE));
 }
 
 /// A reply's entries.
@@ -224,6 +229,15 @@ impl StatsReply {
             _ => ReplyBody::Other(kind, rest.to_vec()),
         };
         Ok(StatsReply { more, body })
+    }
+
+    /// The part of the reply, in as many messages as it takes.
+    pub fn encode(&self, context: Context<'_>, xid: u32) -> Result<Vec<Vec<u8>>, EncodeError> {
+        let mut messages = self.body.encode(context, xid)?;
+        if let Some(last) = messages.last_mut().filter(|_| self.more) {
+            say_more(last);
+        }
+        Ok(messages)
     }
 }
 

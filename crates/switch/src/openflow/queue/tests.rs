@@ -30,7 +30,7 @@ fn monitors_of_a_client_that_does_not_read_are_paused_and_told_what_changed_mean
     assert!(
         matches!(told.last(), Some(Event::Update(change)) if matches!(change.event, FlowEvent::Removed(..)))
     );
-    assert_eq!(resumed, BTreeSet::from([added.entry.id]));
+    assert_eq!(resumed, Changed::from([(added.entry.id, true)]));
     assert!(matches!(queue.take(), Taken::Nothing));
 }
 
