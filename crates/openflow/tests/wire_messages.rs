@@ -10,11 +10,11 @@ use footbridge_openflow::flow::FlowStats;
 use footbridge_openflow::wire::port::{config, state};
 use footbridge_openflow::wire::stats::{
     AggregateStats, Desc, FlowEntry, FlowStatsRequest, FlowUpdate, MonitorCommand, MonitorFlags,
-    MonitorRequest, PortStats, ReplyBody, ReplyKind, ReplyWriter, StatsReply, StatsRequest, TableFeatures,
-    TableStats, UpdateEvent,
+    MonitorRequest, PortStats, ReplyBody, ReplyKind, ReplyWriter, StatsReply, StatsRequest, TableDesc,
+    TableFeatures, TableStats, UpdateEvent,
 };
 use footbridge_openflow::wire::{
-    AsyncConfig, AsyncMask, BundleAdd, BundleCommand, BundleControl, Command, Context, CookieMatch,
+    AsyncConfig, AsyncMask, BundleAdd, BundleCommand, BundleControl, Command, Context, CookieMatch, CtFlush,
     ErrorCode, ErrorMessage, Features, FlowFormat, FlowMod, FlowRemoved, Form, Hello, Message, PacketIn,
     PacketInFormat, PacketOut, Port, PortMod, PortReason, PortStatus, RemovedReason, Role, RoleMessage,
     Setting, SwitchConfig, TlvCommand, TlvMapping, TlvTable, TlvTableMod, TlvTableReply, Version, Versions,
@@ -261,6 +261,13 @@ fn messages(version: Version) -> Vec<(Message, &'static [&'static str])> {
             &["OFPST_TABLE_FEATURES reply", "table 20 (\"ARPResponder\")"],
         ));
     }
+    if version >= Version::V14 {
+        let tables = vec![TableDesc { id: 20, config: 0 }];
+        all.push((
+            reply(ReplyBody::TableDesc(tables)),
+            &["OFPST_TABLE_DESC reply", "table 20", "eviction=off", "vacancy=off"],
+        ));
+    }
     let port_stats = PortStats {
         port: PortNo(3),
         rx_packets: 1,
@@ -378,6 +385,8 @@ fn messages(version: Version) -> Vec<(Message, &'static [&'static str])> {
         &["NXT_TLV_TABLE_MOD", "ADD", "0x104", "0x80", "tun_metadata0"],
     ));
     all.push((Message::TlvTableRequest, &["NXT_TLV_TABLE_REQUEST"]));
+    all.push((Message::CtFlush(CtFlush { zone: Some(7) }), &["NXT_CT_FLUSH_ZONE", "zone_id=7"]));
+    all.push((Message::CtFlush(CtFlush { zone: None }), &["NXT_CT_FLUSH"]));
     let reply = TlvTableReply { max_option_space: 256, max_fields: 64, mappings };
     all.push((Message::TlvTableReply(reply), &["NXT_TLV_TABLE_REPLY", "max option space=256 max fields=64"]));
     all

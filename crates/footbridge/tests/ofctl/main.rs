@@ -17,7 +17,7 @@ mod scenario;
 mod scenarios;
 mod switches;
 
-use scenario::{Beside, Disagreement, Version, carry_out, compare, reset};
+use scenario::{Beside, Disagreement, Version, carry_out, compare, reset, run};
 use scenarios::{GROUPS, Group};
 use switches::{Ours, Ovs, PLAIN, Plan, Switch, wait_for_ports};
 
@@ -157,3 +157,52 @@ macro_rules! round_trips {
 }
 
 round_trips! { the_articles_bridge the_manuals_examples generated_flows }
+
+/// Two Open vSwitches that are told different things are found to differ, at the steps where they do.
+#[test]
+fn a_difference_is_found() {
+    use scenario::Step::{File, MonitorEnds, Ofctl};
+    use scenario::{Scenario, Step};
+    /// The same but for a cookie.
+    const fn steps(add: &'static str) -> [Step; 5] {
+        [
+            File("flows", "table=1,tcp,actions=output:2\n"),
+            Ofctl("add-flows br0 flows"),
+            Step::Monitor("monitor br0 65534 watch:"),
+            Ofctl(add),
+            MonitorEnds,
+        ]
+    }
+    const ONE: [Step; 5] = steps("add-flow br0 cookie=1,udp,actions=output:3");
+    const OTHER: [Step; 5] = steps("add-flow br0 cookie=2,udp,actions=output:3");
+    if !possible("a_difference_is_found") {
+        return;
+    }
+    let pair = Pair::start(Beside::OpenVswitch, PLAIN);
+    let named = |steps: &'static [Step]| Scenario { name: "told_otherwise", versions: scenario::ALL, steps };
+    let (one, other) = (named(&ONE), named(&OTHER));
+    for version in scenario::ALL {
+        pair.both(scenario::reset);
+        let theirs = carry_out(&one, *version, &pair.ovs);
+        let ours = carry_out(&other, *version, pair.other.as_ref());
+        let found = compare(&one, *version, [theirs, ours], Beside::OpenVswitch);
+        let [found] = &found[..] else { panic!("{} found", found.len()) };
+        assert!(matches!(found.step, MonitorEnds) && found.what.contains("cookie=0x2"), "{found}");
+    }
+}
+
+/// The age of a flow's actions is told where they are younger than the flow; which the tables leave out.
+#[test]
+fn ages_are_told() {
+    if !possible("ages_are_told") {
+        return;
+    }
+    let pair = Pair::start(Beside::Footbridge, PLAIN);
+    pair.both(|switch| run(switch.bed(), Version::V10, "add-flow br0 icmp,actions=1", None));
+    std::thread::sleep(std::time::Duration::from_millis(2300));
+    pair.both(|switch| run(switch.bed(), Version::V10, "mod-flows br0 icmp,actions=2", None));
+    let printed = pair.both(|switch| run(switch.bed(), Version::V10, "dump-flows br0", None));
+    for line in printed {
+        assert!(line.contains("n_bytes=0, idle_age=2, hard_age=0, icmp actions=output:2"), "{line}");
+    }
+}

@@ -155,7 +155,7 @@ fn differs_as_expected(why: &str, theirs: &str, ours: &str, expected: &[&str]) -
 
 /// Make a switch as it was: scenarios of a group share it.
 pub(crate) fn reset(switch: &dyn Switch) {
-    for command in ["del-flows br0", "set-frags br0 normal", "del-tlv-map br0"] {
+    for command in ["del-flows br0", "del-groups br0", "set-frags br0 normal", "del-tlv-map br0"] {
         // Open vSwitch lets go of a deleted flow's tunnel options a moment later.
         eventually(command, Duration::from_secs(10), || {
             run(switch.bed(), Version::V10, command, None).is_empty()
@@ -367,5 +367,35 @@ impl Listener {
         std::thread::sleep(Duration::from_millis(100));
         self.running.stop();
         fs::read_to_string(&self.file).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_keep_words_together() {
+        assert_eq!(
+            words("packet-out  br0 'in_port=1 actions=2'"),
+            ["packet-out", "br0", "in_port=1 actions=2"]
+        );
+    }
+
+    #[test]
+    fn a_difference_on_purpose_has_to_be_one_and_as_it_is_told() {
+        assert_eq!(differs_as_expected("it is", "taken\n", "refused: why\n", &["refused", "why"]), None);
+        assert_eq!(differs_as_expected("it is", "taken\n", "", &[]), None);
+        for (theirs, ours, expected) in [
+            ("taken", "taken", &["taken"][..]),
+            ("taken", "refused", &["why"]),
+            ("taken", "refused", &[]),
+            ("", "", &[]),
+        ] {
+            assert!(
+                differs_as_expected("it is", theirs, ours, expected).is_some(),
+                "{theirs} {ours} {expected:?}"
+            );
+        }
     }
 }

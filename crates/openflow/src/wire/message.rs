@@ -228,9 +228,10 @@ impl Message {
             Message::PortStatus(status) => status.encode(context, xid),
             Message::PacketOut(packet) => packet.encode(context, xid),
             Message::FlowMod(flow_mod) => flow_mod.encode(context, xid),
-            Message::GroupMod(_) | Message::MeterMod(_) | Message::TableMod(_) | Message::CtFlush(_) => {
-                Err(EncodeError::Inexpressible { version, what: "a group, meter or table mod, or a flush" })
+            Message::GroupMod(_) | Message::MeterMod(_) | Message::TableMod(_) => {
+                Err(EncodeError::Inexpressible { version, what: "a group, meter or table mod" })
             }
+            Message::CtFlush(flush) => flush.encode(context, xid),
             Message::PortMod(port_mod) => port_mod.encode(context, xid),
             Message::StatsRequest(request) => request.encode(context, xid),
             Message::StatsReply(reply) => one_message(reply, context, xid),

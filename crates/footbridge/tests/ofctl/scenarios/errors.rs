@@ -44,7 +44,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Ofctl("add-flow br0 'actions=conjunction(1,1/2),1'"),
             Ofctl("add-flow br0 table=1,actions=goto_table:1"),
             Ofctl("add-flow br0 actions=mod_nw_src:1.1.1.1"),
-            Ofctl("add-flow br0 nw_dst=10.0.0.1,actions=drop"),
+            // To Open vSwitch this is another flow than the one without the address, though it prints the same.
+            Ofctl("add-flow br0 table=1,nw_dst=10.0.0.1,actions=drop"),
             Ofctl("add-flow br0 ip,tcp,actions=drop"),
             Ofctl("add-flow br0 actions=set_field:1->eth_type"),
             DUMP,

@@ -59,7 +59,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         steps: &[
             Monitor("monitor br0 65534 watch:"),
             Ofctl("add-flow br0 cookie=1,idle_timeout=1,udp,actions=1"),
-            Ofctl("add-flow br0 cookie=2,hard_timeout=1,arp,actions=1"),
+            Ofctl("add-flow br0 cookie=2,hard_timeout=3,arp,actions=1"),
             Step::MonitorPrints("event=DELETED", 2),
             MonitorEnds,
         ],
