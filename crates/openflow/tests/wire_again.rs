@@ -5,9 +5,9 @@
 use footbridge_openflow::wire::stats::{ReplyBody, StatsReply};
 use footbridge_openflow::wire::{
     AsyncConfig, AsyncMask, Command, Context, ErrorCode, Features, FlowMod, Form, Message, PacketIn,
-    PacketInFormat, Port, PortReason, PortStatus, Refusal, TlvMapping, TlvTable, Version,
+    PacketInFormat, PacketOut, Port, PortReason, PortStatus, Refusal, TlvMapping, TlvTable, Version,
 };
-use footbridge_openflow::{Action, Field, MacAddr, Match, PortNo};
+use footbridge_openflow::{Action, Field, MacAddr, Match, PortNo, Subfield};
 
 const XID: u32 = 7;
 
@@ -177,4 +177,67 @@ fn tunnel_metadata_beyond_its_option_is_refused() {
     let flow_mod = FlowMod::add(0, 1, Match::any().with(Field::TunMetadata0, 1_u64 << 32));
     let bytes = flow_mod.encode(Context::client(Version::V13), XID).unwrap();
     assert_eq!(Message::decode(&bytes, context).unwrap_err().code, ErrorCode::BmcBadValue);
+}
+
+/// A flow mod of 1.3 or later with these actions in apply_actions, as bytes.
+fn applying(version: Version, actions: &[Action]) -> Vec<u8> {
+    let mut flow_mod = FlowMod::add(0, 1, Match::any());
+    flow_mod.actions.extend_from_slice(actions);
+    flow_mod.encode(Context::client(version), XID).unwrap()
+}
+
+/// NXAST_WRITE_METADATA
+const WRITE_METADATA: [u8; 32] = [
+    0xff, 0xff, 0, 32, 0, 0, 0x23, 0x20, 0, 22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0,
+    0, 0xff,
+];
+
+#[test]
+fn niciras_write_metadata_stands_last_among_actions() {
+    // fin_timeout and exit, 16 bytes each, are what write_metadata takes the place of.
+    let fin = Action::FinTimeout { idle: 1, hard: 2 };
+    let whole = [fin.clone(), Action::Exit, Action::CtClear];
+    let refusal = |version, at: usize| {
+        let mut bytes = applying(version, &whole);
+        let first = bytes.len() - 48 + 16 * at;
+        bytes[first..first + 32].copy_from_slice(&WRITE_METADATA);
+        Message::decode(&bytes, Context::client(version)).err().map(|refusal| refusal.code)
+    };
+    for version in Version::ALL {
+        assert_eq!(refusal(version, 0), Some(ErrorCode::BacUnsupportedOrder), "{version}");
+        assert_eq!(refusal(version, 1), None, "{version}");
+    }
+}
+
+#[test]
+fn niciras_write_metadata_stands_neither_in_clone_nor_in_a_packet_out() {
+    for version in Version::ALL {
+        let clone = Action::Clone(vec![Action::Exit, Action::Exit]);
+        let mut bytes = applying(version, &[clone]);
+        let at = bytes.len() - 32;
+        bytes[at..].copy_from_slice(&WRITE_METADATA);
+        let refusal = Message::decode(&bytes, Context::client(version)).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::BicUnsupInst, "{version}");
+
+        let metadata = Match::any().with(Field::InPort, 1_u8);
+        let actions = vec![Action::Exit, Action::Exit];
+        let packet = PacketOut { buffer_id: None, metadata, actions, data: Vec::new() };
+        let mut bytes = packet.encode(Context::client(version), XID).unwrap();
+        let at = bytes.len() - 32;
+        bytes[at..].copy_from_slice(&WRITE_METADATA);
+        let refusal = Message::decode(&bytes, Context::client(version)).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::BicUnsupInst, "{version}");
+    }
+}
+
+#[test]
+fn a_part_of_tunnel_metadata_beyond_its_option_is_refused() {
+    let table = mapping();
+    let context = Context { tlv: Some(&table), ..Context::client(Version::V13) };
+    let push = |end| {
+        let bits = Subfield::range(Field::TunMetadata0, 30, end).unwrap();
+        Message::decode(&applying(Version::V13, &[Action::Push(bits)]), context)
+    };
+    assert!(push(31).is_ok());
+    assert_eq!(push(32).unwrap_err().code, ErrorCode::BacBadSetLen);
 }

@@ -94,6 +94,12 @@ pub(crate) fn tun_metadata_index(field: Field) -> Option<u16> {
     (first..=last).contains(&number).then(|| number - first)
 }
 
+/// Bits that the table of tunnel options gives `field`; any number where it says nothing of it.
+pub(crate) fn mapped_width(field: Field, context: Context<'_>) -> Result<u16, Refusal> {
+    let bytes = tun_metadata_index(field).map(|index| context.tun_metadata_bytes(index)).transpose()?;
+    Ok(bytes.flatten().map_or(u16::MAX, |bytes| bytes as u16 * 8))
+}
+
 /// Bytes that `value` and `mask` need without leading zeros, in whole words of four.
 fn needed_bytes(value: u128, mask: u128) -> usize {
     let bits = 128 - (value | mask).leading_zeros();

@@ -7,9 +7,9 @@ use super::super::bytes::{Reader, U16, U32, layout, put};
 use super::super::error::{EncodeError, ErrorCode, Refusal};
 use super::super::oxm;
 use super::Kind;
-use super::decode::{Item, Place, items};
+use super::decode::{self, Item, Place, items};
 use super::encode::{Encoder, ofs_nbits};
-use crate::action::{Ct, CtNat, CtZone, NatKind, NatSelection, Subfield};
+use crate::action::{Ct, CtNat, CtZone, NatKind, NatSelection};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const COMMIT: u16 = 1;
@@ -67,12 +67,8 @@ pub(super) fn decode(body: &mut Reader<'_>, context: Context<'_>, depth: u8) -> 
         0 => CtZone::Number(layout.zone.get()),
         header => {
             let field = oxm::field_of_short(header, context)?;
-            let packed = layout.zone.get();
-            let (start, bits) = (packed >> 6, (packed & 0x3f) + 1);
-            let last = u8::try_from(start + bits - 1).unwrap_or(u8::MAX);
-            let source = u8::try_from(start).ok().and_then(|start| Subfield::range(field, start, last));
-            match source {
-                Some(source) if bits == 16 => CtZone::Field(source),
+            match decode::ofs_nbits(field, layout.zone.get(), context)? {
+                source if source.bits == 16 => CtZone::Field(source),
                 _ => return Err(Refusal::new(ErrorCode::BacBadSetLen, "ct(zone=)")),
             }
         }

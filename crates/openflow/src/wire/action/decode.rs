@@ -22,7 +22,9 @@ use std::net::Ipv4Addr;
 /// Where a list stands, which is what it may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In a flow, a packet-out, or clone().
+    /// In a flow.
+    Flow,
+    /// In a packet-out, or clone().
     List,
     /// In ct(): writes to the connection, and nat.
     Ct,
@@ -112,7 +114,12 @@ fn check_place(action: &Action, place: Place) -> Result<(), Refusal> {
     match (place, action) {
         (Place::Ct, _) if connection => Ok(()),
         (Place::Ct, _) => Err(refuse(ErrorCode::BacBadArgument)),
-        (Place::List | Place::ActionSet, _) if connection => Err(refuse(ErrorCode::BacBadSetArgument)),
+        (Place::Flow | Place::List | Place::ActionSet, _) if connection => {
+            Err(refuse(ErrorCode::BacBadSetArgument))
+        }
+        (Place::Flow, _) => Ok(()),
+        // Nicira's form of an instruction.
+        (Place::List, Action::WriteMetadata { .. }) => Err(refuse(ErrorCode::BicUnsupInst)),
         (Place::List, _) => Ok(()),
         (Place::ActionSet, Action::Controller(controller)) if !controller.is_output() => {
             Err(refuse(ErrorCode::BacBadType))
@@ -166,13 +173,13 @@ fn header<'a>(reader: &mut Reader<'a>, version: Version) -> Result<(Kind, Reader
 }
 
 /// Bits of a field as Nicira packs them: offset (10 bits), number less one (6 bits).
-fn ofs_nbits(field: Field, packed: u16) -> Result<Subfield, Refusal> {
-    subfield(field, packed >> 6, (packed & 0x3f) + 1)
+pub(super) fn ofs_nbits(field: Field, packed: u16, context: Context<'_>) -> Result<Subfield, Refusal> {
+    subfield(field, packed >> 6, (packed & 0x3f) + 1, context)
 }
 
-/// Bits of a field, within it.
-fn subfield(field: Field, offset: u16, bits: u16) -> Result<Subfield, Refusal> {
-    let width = u16::from(field.info().width);
+/// Bits of a field, within it; of a `tun_metadata` field, within the option it is mapped to.
+fn subfield(field: Field, offset: u16, bits: u16, context: Context<'_>) -> Result<Subfield, Refusal> {
+    let width = oxm::mapped_width(field, context)?.min(u16::from(field.info().width));
     if bits == 0 || offset.checked_add(bits).is_none_or(|end| end > width) {
         return Err(refuse(ErrorCode::BacBadSetLen));
     }
@@ -285,7 +292,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
         Kind::RegLoad => {
             let layout: &NxRegLoad = body.take()?;
             let field = oxm::field_of_short(layout.dst.get(), context)?;
-            let dst = writable(ofs_nbits(field, layout.ofs_nbits.get())?)?;
+            let dst = writable(ofs_nbits(field, layout.ofs_nbits.get(), context)?)?;
             let value = u128::from(layout.value.get());
             if value & !ones(u32::from(dst.bits)) != 0 {
                 return Err(argument());
@@ -329,13 +336,13 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
                 return Err(argument());
             }
             let field = oxm::field_of_short(layout.src.get(), context)?;
-            Action::OutputReg { src: ofs_nbits(field, layout.ofs_nbits.get())? }
+            Action::OutputReg { src: ofs_nbits(field, layout.ofs_nbits.get(), context)? }
         }
         Kind::OutputReg2 => {
             let layout: &NxOutputReg2 = body.take()?;
             let field = FieldHeader::decode_field(body, context)?;
             zeros(body, ErrorCode::NxbrcMustBeZero)?;
-            Action::OutputReg { src: ofs_nbits(field, layout.ofs_nbits.get())? }
+            Action::OutputReg { src: ofs_nbits(field, layout.ofs_nbits.get(), context)? }
         }
         Kind::Exit => Action::Exit,
         Kind::FinTimeout => {
@@ -396,7 +403,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             let layout: &NxCheckPktLarger = body.take()?;
             let field = FieldHeader::decode_field(body, context)?;
             zeros(body, ErrorCode::NxbrcMustBeZero)?;
-            let dst = writable(subfield(field, layout.offset.get(), 1)?)?;
+            let dst = writable(subfield(field, layout.offset.get(), 1, context)?)?;
             Action::CheckPktLarger { len: layout.pkt_len.get(), dst }
         }
     }))
@@ -439,8 +446,8 @@ fn copy(
     zeros(body, ErrorCode::NxbrcMustBeZero)?;
     // OpenFlow 1.5 lets 0 stand for all bits of both; Open vSwitch refuses it, and so do we.
     Ok(Action::Move {
-        src: subfield(src, src_offset, bits)?,
-        dst: writable(subfield(dst, dst_offset, bits)?)?,
+        src: subfield(src, src_offset, bits, context)?,
+        dst: writable(subfield(dst, dst_offset, bits, context)?)?,
     })
 }
 
@@ -458,7 +465,7 @@ fn stack(body: &mut Reader<'_>, context: Context<'_>) -> Result<Subfield, Refusa
     let field = FieldHeader::decode_field(body, context)?;
     let bits: &super::U16 = body.take()?;
     zeros(body, ErrorCode::NxbrcMustBeZero)?;
-    subfield(field, layout.offset.get(), bits.get())
+    subfield(field, layout.offset.get(), bits.get(), context)
 }
 
 fn controller(body: &mut Reader<'_>) -> Result<Controller, Refusal> {

@@ -38,7 +38,7 @@ fn refuse(code: ErrorCode) -> Refusal {
 /// The instructions that fill `bytes`, as one list of actions; in OpenFlow 1.0 a list of actions.
 pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, Refusal> {
     if context.version == Version::V10 {
-        return super::decode_actions(bytes, context);
+        return in_order(list(bytes, context, Place::Flow, 0)?);
     }
     if !bytes.len().is_multiple_of(ALIGN) {
         return Err(refuse(ErrorCode::BicBadLen));
@@ -92,14 +92,25 @@ pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, 
     // The actions inside are read when all instructions have been found well formed.
     let mut actions: Vec<Action> = meter.into_iter().collect();
     if let Some(bytes) = apply {
-        actions.extend(list(bytes, context, Place::List, 0)?);
+        actions.extend(list(bytes, context, Place::Flow, 0)?);
     }
     actions.extend(clear);
     if let Some(bytes) = write {
         actions.push(Action::WriteActions(list(bytes, context, Place::ActionSet, 0)?));
     }
     actions.extend([metadata, goto].into_iter().flatten());
-    Ok(actions)
+    in_order(actions)
+}
+
+/// Nicira's form of write_metadata stands among actions, and still is an instruction: nothing but
+/// goto_table comes behind it, and it stands once. Open vSwitch asks for this in 1.0 too.
+fn in_order(actions: Vec<Action>) -> Result<Vec<Action>, Refusal> {
+    let mut behind = actions.iter().skip_while(|a| !matches!(a, Action::WriteMetadata { .. })).skip(1);
+    if behind.all(|a| matches!(a, Action::GotoTable(_))) {
+        Ok(actions)
+    } else {
+        Err(refuse(ErrorCode::BacUnsupportedOrder))
+    }
 }
 
 fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), Refusal> {
