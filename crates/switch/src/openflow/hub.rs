@@ -12,6 +12,7 @@ use footbridge_pipeline::PacketIn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::Notify;
 
 /// What connections share.
 pub(super) struct Hub {
@@ -19,6 +20,8 @@ pub(super) struct Hub {
     pub(super) datapath_id: u64,
     /// Bytes in all bundles.
     pub(super) bundled: AtomicUsize,
+    /// Told when somebody may have begun to want to be told of ports.
+    pub(super) ports_wanted: Notify,
     common: RwLock<Common>,
     clients: Mutex<Clients>,
 }
@@ -152,6 +155,7 @@ impl Hub {
             bridge,
             datapath_id,
             bundled: AtomicUsize::new(0),
+            ports_wanted: Notify::new(),
             common: RwLock::new(common),
             clients: Mutex::default(),
         });
@@ -178,8 +182,10 @@ impl Hub {
         self.wants_changed();
     }
 
-    /// After a connection's wants have changed: have the datapath hand over misses, or not.
+    /// After a connection's wants have changed: have the datapath hand over misses, or not, and devices
+    /// looked at.
     pub(super) fn wants_changed(&self) {
+        self.ports_wanted.notify_one();
         let mut clients = self.clients();
         let punt = clients.all.values().any(|client| client.wants().wants_misses());
         if punt == clients.punting {
