@@ -303,7 +303,12 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             let (field, value, mask) = oxm::Entry::decode_action(body, context)?;
             zeros(body, ErrorCode::BacBadSetArgument)?;
             writable(Subfield::whole(field))?;
-            Action::SetField { field, value, mask: mask.unwrap_or(field.all_ones()) & field.all_ones() }
+            let all = field.all_ones();
+            // Open vSwitch stores them, and prints a flow that it would not take.
+            if value & !all != 0 {
+                return Err(refuse(ErrorCode::BacBadSetArgument));
+            }
+            Action::SetField { field, value, mask: mask.map_or(all, |mask| mask & all) }
         }
         Kind::CopyField => {
             let layout: &CopyField15 = body.take()?;
