@@ -12,6 +12,7 @@ use footbridge_pipeline::PacketIn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::Notify;
 
 /// What connections share.
 pub(super) struct Hub {
@@ -19,6 +20,8 @@ pub(super) struct Hub {
     pub(super) datapath_id: u64,
     /// Bytes in all bundles.
     pub(super) bundled: AtomicUsize,
+    /// The first client wants to be told of ports: whoever looks at them should look now.
+    pub(super) look: Notify,
     common: RwLock<Common>,
     clients: Mutex<Clients>,
 }
@@ -37,6 +40,17 @@ struct Clients {
     next: u64,
     all: BTreeMap<u64, Arc<Client>>,
     punting: bool,
+    watching: bool,
+}
+
+impl Clients {
+    /// Whether somebody wants to be told of ports.
+    fn watch_ports(&self) -> bool {
+        self.all.values().any(|client| {
+            let wants = client.wants();
+            wants.wants(wants.config.port_status, PortReason::Modify as u8)
+        })
+    }
 }
 
 /// How a connection came to be.
@@ -152,6 +166,7 @@ impl Hub {
             bridge,
             datapath_id,
             bundled: AtomicUsize::new(0),
+            look: Notify::new(),
             common: RwLock::new(common),
             clients: Mutex::default(),
         });
@@ -178,9 +193,15 @@ impl Hub {
         self.wants_changed();
     }
 
-    /// After a connection's wants have changed: have the datapath hand over misses, or not.
+    /// After a connection's wants have changed: have the datapath hand over misses, or not, and the ports looked
+    /// at by the first that wants to be told, so that what changes from now on is seen as a change.
     pub(super) fn wants_changed(&self) {
         let mut clients = self.clients();
+        let watched = clients.watch_ports();
+        if watched && !clients.watching {
+            self.look.notify_one();
+        }
+        clients.watching = watched;
         let punt = clients.all.values().any(|client| client.wants().wants_misses());
         if punt == clients.punting {
             return;
@@ -251,10 +272,7 @@ impl Hub {
 
     /// Whether somebody wants to be told of ports.
     pub(super) fn wants_ports(&self) -> bool {
-        self.clients().all.values().any(|client| {
-            let wants = client.wants();
-            wants.wants(wants.config.port_status, PortReason::Modify as u8)
-        })
+        self.clients().watch_ports()
     }
 
     /// The ports changed in a way that the bridge doesn't know of.

@@ -274,7 +274,10 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Stream> {
 async fn watch_devices(hub: Arc<Hub>) {
     let mut known: BTreeMap<PortNo, Port> = BTreeMap::new();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = hub.look.notified() => {}
+        }
         if !hub.wants_ports() {
             known.clear();
             continue;
