@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod controllers;
 #[path = "../../../openflow/tests/common/mod.rs"]
 mod generator;
 #[path = "../../../datapath/tests/common/mod.rs"]
@@ -204,5 +205,19 @@ fn ages_are_told() {
     let printed = pair.both(|switch| run(switch.bed(), Version::V10, "dump-flows br0", None));
     for line in printed {
         assert!(line.contains("n_bytes=0, idle_age=2, hard_age=0, icmp actions=output:2"), "{line}");
+    }
+}
+
+#[test]
+fn snoop_shows_what_a_controller_is_told() {
+    if possible("snoop_shows_what_a_controller_is_told") {
+        controllers::snoop_shows_what_a_controller_is_told();
+    }
+}
+
+#[test]
+fn a_detached_monitor_writes_to_its_file() {
+    if possible("a_detached_monitor_writes_to_its_file") {
+        controllers::a_detached_monitor_writes_to_its_file();
     }
 }

@@ -81,6 +81,10 @@ pub(crate) enum Step {
     Host(&'static str, &'static str),
     /// Run a command in the bridge's namespace.
     Device(&'static str),
+    /// Attach a device as a port of this number.
+    AddPort(&'static str, u32),
+    /// Detach a port.
+    DelPort(&'static str),
     /// Let milliseconds go by.
     Wait(u64),
 }
@@ -206,6 +210,14 @@ pub(crate) fn carry_out(scenario: &Scenario, version: Version, switch: &dyn Swit
             }
             Step::Device(command) => {
                 bed.bridge().must(command);
+                String::new()
+            }
+            Step::AddPort(device, number) => {
+                switch.add_port(device, number);
+                String::new()
+            }
+            Step::DelPort(name) => {
+                switch.del_port(name);
                 String::new()
             }
             Step::Wait(milliseconds) => {

@@ -64,6 +64,10 @@ pub(crate) trait Switch: Sync {
     fn bed(&self) -> &Bed;
     /// Wait until the counters hold every packet that has been through.
     fn settle(&self);
+    /// Attach a device of the bridge's namespace as a port, at run time.
+    fn add_port(&self, device: &str, number: u32);
+    /// Detach a port.
+    fn del_port(&self, name: &str);
 }
 
 /// Namespaces, devices, the run directory, and the processes in it.
@@ -123,6 +127,13 @@ impl Bed {
     pub(crate) fn host(&self, port: &str) -> &Namespace {
         let index = self.plan.ports.iter().position(|(device, _)| *device == port);
         &self.hosts[index.unwrap_or_else(|| panic!("no port {port}"))]
+    }
+
+    /// Make a controller's socket known by the only name under which Open vSwitch connects to one.
+    fn link_controller(&self, socket: &Path) -> String {
+        let link = self.path(&format!("{}.controller", self.plan.bridge));
+        std::os::unix::fs::symlink(socket, &link).unwrap();
+        link.display().to_string()
     }
 
     /// A client of Open vSwitch's, to be run against this switch.
@@ -203,6 +214,11 @@ pub(crate) struct Ovs(Bed);
 
 impl Ovs {
     pub(crate) fn start(plan: Plan) -> Ovs {
+        Ovs::start_with(plan, None)
+    }
+
+    /// With a controller to connect to.
+    pub(crate) fn start_with(plan: Plan, controller: Option<&Path>) -> Ovs {
         let mut bed = Bed::new(plan);
         let path = |bed: &Bed, name: &str| bed.path(name).display().to_string();
         let (database, socket) = (path(&bed, "conf.db"), format!("unix:{}", path(&bed, "db.sock")));
@@ -225,9 +241,18 @@ impl Ovs {
             );
             words.push(format!("ofport_request={number}"));
         }
+        if let Some(path) = controller {
+            words.extend(["--", "set-controller", bridge].map(String::from));
+            words.push(format!("unix:{}", bed.link_controller(path)));
+        }
         bed.must("ovs-vsctl", &words.iter().map(String::as_str).collect::<Vec<_>>());
         bed.wait_for(&format!("{bridge}.mgmt"));
         Ovs(bed)
+    }
+
+    fn vsctl(&self, words: &[&str]) {
+        let db = format!("--db=unix:{}", self.0.path("db.sock").display());
+        self.0.must("ovs-vsctl", &[&[db.as_str()], words].concat());
     }
 
     fn appctl(&self, command: &str) -> String {
@@ -245,6 +270,16 @@ impl Switch for Ovs {
         // flow goes.
         self.appctl("revalidator/purge");
     }
+
+    fn add_port(&self, device: &str, number: u32) {
+        let request = format!("ofport_request={number}");
+        let bridge = self.0.plan.bridge;
+        self.vsctl(&["add-port", bridge, device, "--", "set", "interface", device, &request]);
+    }
+
+    fn del_port(&self, name: &str) {
+        self.vsctl(&["del-port", self.0.plan.bridge, name]);
+    }
 }
 
 /// `footbridge switch`.
@@ -252,16 +287,30 @@ pub(crate) struct Ours(Bed);
 
 impl Ours {
     pub(crate) fn start(plan: Plan) -> Ours {
+        Ours::start_with(plan, None)
+    }
+
+    /// With a controller to connect to.
+    pub(crate) fn start_with(plan: Plan, controller: Option<&Path>) -> Ours {
         let mut bed = Bed::new(plan);
         let mut words = vec!["switch".into(), "--bridge".into(), plan.bridge.into(), "--run-dir".into()];
         words.push(bed.dir().display().to_string());
         for (device, number) in plan.ports {
             words.extend(["--port".into(), format!("{device}={number}")]);
         }
+        if let Some(path) = controller {
+            words.extend(["--controller".into(), format!("unix:{}", bed.link_controller(path))]);
+        }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         bed.start("footbridge", env!("CARGO_BIN_EXE_footbridge"), &words);
         bed.wait_for(&format!("{}.mgmt", plan.bridge));
         Ours(bed)
+    }
+
+    fn port(&self, words: &[&str]) {
+        let dir = self.0.dir().display().to_string();
+        let of_bridge = ["--bridge", self.0.plan.bridge, "--run-dir", &dir];
+        self.0.must(env!("CARGO_BIN_EXE_footbridge"), &[&["port"], words, &of_bridge].concat());
     }
 }
 
@@ -271,6 +320,14 @@ impl Switch for Ours {
     }
 
     fn settle(&self) {}
+
+    fn add_port(&self, device: &str, number: u32) {
+        self.port(&["add", &format!("{device}={number}")]);
+    }
+
+    fn del_port(&self, name: &str) {
+        self.port(&["del", name]);
+    }
 }
 
 /// Wait until Open vSwitch's ports are there: it makes them a moment after its socket.

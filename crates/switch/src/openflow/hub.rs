@@ -20,8 +20,8 @@ pub(super) struct Hub {
     pub(super) datapath_id: u64,
     /// Bytes in all bundles.
     pub(super) bundled: AtomicUsize,
-    /// Told when somebody may have begun to want to be told of ports.
-    pub(super) ports_wanted: Notify,
+    /// The first client wants to be told of ports: whoever looks at them should look now.
+    pub(super) look: Notify,
     common: RwLock<Common>,
     clients: Mutex<Clients>,
 }
@@ -40,6 +40,17 @@ struct Clients {
     next: u64,
     all: BTreeMap<u64, Arc<Client>>,
     punting: bool,
+    watching: bool,
+}
+
+impl Clients {
+    /// Whether somebody wants to be told of ports.
+    fn watch_ports(&self) -> bool {
+        self.all.values().any(|client| {
+            let wants = client.wants();
+            wants.wants(wants.config.port_status, PortReason::Modify as u8)
+        })
+    }
 }
 
 /// How a connection came to be.
@@ -155,7 +166,7 @@ impl Hub {
             bridge,
             datapath_id,
             bundled: AtomicUsize::new(0),
-            ports_wanted: Notify::new(),
+            look: Notify::new(),
             common: RwLock::new(common),
             clients: Mutex::default(),
         });
@@ -182,11 +193,15 @@ impl Hub {
         self.wants_changed();
     }
 
-    /// After a connection's wants have changed: have the datapath hand over misses, or not, and devices
-    /// looked at.
+    /// After a connection's wants have changed: have the datapath hand over misses, or not, and the ports looked
+    /// at by the first that wants to be told, so that what changes from now on is seen as a change.
     pub(super) fn wants_changed(&self) {
-        self.ports_wanted.notify_one();
         let mut clients = self.clients();
+        let watched = clients.watch_ports();
+        if watched && !clients.watching {
+            self.look.notify_one();
+        }
+        clients.watching = watched;
         let punt = clients.all.values().any(|client| client.wants().wants_misses());
         if punt == clients.punting {
             return;
@@ -257,10 +272,7 @@ impl Hub {
 
     /// Whether somebody wants to be told of ports.
     pub(super) fn wants_ports(&self) -> bool {
-        self.clients().all.values().any(|client| {
-            let wants = client.wants();
-            wants.wants(wants.config.port_status, PortReason::Modify as u8)
-        })
+        self.clients().watch_ports()
     }
 
     /// The ports changed in a way that the bridge doesn't know of.

@@ -276,7 +276,7 @@ async fn watch_devices(hub: Arc<Hub>) {
     loop {
         if !hub.wants_ports() {
             known.clear();
-            hub.ports_wanted.notified().await;
+            hub.look.notified().await;
             continue;
         }
         let specs = hub.bridge.port_specs();

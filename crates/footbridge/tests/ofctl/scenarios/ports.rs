@@ -1,6 +1,8 @@
 //! mod-port, and who is told of a port's changes.
 
-use crate::scenario::Step::{Device, Differs, Host, Monitor, MonitorEnds, MonitorPrints, Ofctl, Wait};
+use crate::scenario::Step::{
+    AddPort, DelPort, Device, Differs, Host, Monitor, MonitorEnds, MonitorPrints, Ofctl, Wait,
+};
 use crate::scenario::{ALL, Scenario, Version};
 
 /// A setting that Footbridge's ports do not have.
@@ -72,6 +74,44 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Device("ip link set dev p3 up"),
             Wait(1000),
             Ofctl("show br0"),
+        ],
+    },
+    Scenario {
+        name: "ports_that_come_and_go",
+        versions: ALL,
+        steps: &[
+            Device("ip link add p4 address 02:00:00:00:00:04 type veth peer name p4-far"),
+            Device("ip link set p4 up"),
+            Device("ip link set p4-far up"),
+            Ofctl("add-flow br0 priority=1,in_port=4,actions=1"),
+            Ofctl("add-flow br0 priority=2,actions=4"),
+            AddPort("p4", 4),
+            Wait(1000),
+            Ofctl("show br0"),
+            Ofctl("dump-ports br0 p4"),
+            Ofctl("--names dump-flows br0"),
+            DelPort("p4"),
+            Wait(1000),
+            Ofctl("show br0"),
+            Ofctl("dump-ports br0 4"),
+            Ofctl("--names dump-flows br0"),
+            Device("ip link del p4"),
+        ],
+    },
+    Scenario {
+        name: "who_is_told_of_ports_that_come_and_go",
+        versions: &[Version::V10],
+        steps: &[
+            Device("ip link add p5 address 02:00:00:00:00:05 type veth peer name p5-far"),
+            Device("ip link set p5 up"),
+            Device("ip link set p5-far up"),
+            Monitor("monitor br0 65534"),
+            AddPort("p5", 5),
+            MonitorPrints("OFPT_PORT_STATUS", 1),
+            DelPort("p5"),
+            MonitorPrints("OFPT_PORT_STATUS", 2),
+            MonitorEnds,
+            Device("ip link del p5"),
         ],
     },
     Scenario {
