@@ -72,6 +72,19 @@ pub(super) fn list(
         .collect()
 }
 
+/// How many actions there are in `bytes`, by their lengths: a list is kept for as long as its flow, and
+/// there may be a million.
+fn count(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(&[_, _, high, low]) = bytes.first_chunk() {
+        let length = usize::from(u16::from_be_bytes([high, low])).max(ALIGN);
+        let Some(rest) = bytes.get(length..) else { break };
+        bytes = rest;
+        count += 1;
+    }
+    count
+}
+
 /// The actions that fill `bytes`, nat among them.
 pub(super) fn items(
     bytes: &[u8],
@@ -86,7 +99,7 @@ pub(super) fn items(
         return Err(Refusal::new(ErrorCode::BrcBadLen, "an action list"));
     }
     let mut reader = Reader::new(bytes, ErrorCode::BacBadLen, "an action list");
-    let mut items = Vec::new();
+    let mut items = Vec::with_capacity(count(bytes));
     while !reader.is_empty() {
         let item = one(&mut reader, context, depth)?;
         if let Item::Action(action) = &item {
