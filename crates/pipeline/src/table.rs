@@ -237,6 +237,14 @@ impl Pipeline {
         Pipeline::default()
     }
 
+    /// Make room for this many flows more, so that adding them does not have to, time and again.
+    pub fn reserve(&mut self, flows: usize) {
+        let (slots, hasher) = (&mut self.slots, &self.hasher);
+        slots.reserve(flows.saturating_sub(self.free.len()));
+        let hash = |i: &u32| slots[*i as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.id));
+        self.ids.reserve(flows, hash);
+    }
+
     /// Install a flow. One of the same table, priority and match is replaced: it keeps its place
     /// and, unless the flow says `reset_counts`, its counters; its age starts again.
     pub fn insert(&mut self, flow: Flow, now: Time) -> Result<Inserted, Refusal> {

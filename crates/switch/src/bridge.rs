@@ -354,7 +354,9 @@ impl Bridge {
     ) -> Result<(), ChangeError<E>> {
         let mut inner = self.shared.lock();
         let mut flows = self.shared.write();
-        let mut journal = Journal::default();
+        let (at_least, _) = flow_mods.size_hint();
+        let mut journal = Journal::with_room(at_least);
+        flows.reserve(at_least);
         let now = clock::now();
         for (index, flow_mod) in flow_mods.enumerate() {
             let applied = flow_mod.and_then(|flow_mod| {

@@ -21,6 +21,11 @@ enum Step {
 }
 
 impl Journal {
+    /// An empty journal with room for this many steps.
+    pub(crate) fn with_room(steps: usize) -> Journal {
+        Journal(Vec::with_capacity(steps))
+    }
+
     pub(crate) fn added(&mut self, inserted: Inserted) {
         self.0.push(Step::Added(inserted));
     }

@@ -91,9 +91,12 @@ pub(crate) fn decode(bytes: &[u8], context: Context<'_>) -> Result<Vec<Action>, 
         }
     }
     // The actions inside are read when all instructions have been found well formed.
-    let mut actions: Vec<Action> = meter.into_iter().collect();
-    if let Some(bytes) = apply {
-        actions.extend(list(bytes, context, Place::Flow, 0)?);
+    let mut actions = match apply {
+        Some(bytes) => list(bytes, context, Place::Flow, 0)?,
+        None => Vec::new(),
+    };
+    if let Some(meter) = meter {
+        actions.insert(0, meter);
     }
     actions.extend(clear);
     if let Some(bytes) = write {
