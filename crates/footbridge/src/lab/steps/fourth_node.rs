@@ -65,11 +65,7 @@ pub(crate) async fn run(lab: &mut Lab, cast: &Cast, report: &mut Report) -> Resu
     match stream {
         Some(stream) => {
             let (sent, back) = stream.stop().await;
-            report.check(
-                sent > 0 && sent == back,
-                &format!("meanwhile, of {sent} datagrams between the others' pods {sent} came back"),
-                &format!("{back} of {sent}"),
-            );
+            undisturbed(lab, sent, back, report);
         }
         None => report.line("   no two pods on different nodes to send traffic between"),
     }
@@ -131,6 +127,27 @@ async fn join(
         }
     }
     Ok(())
+}
+
+/// Whether traffic between the others noticed. What Open vSwitch can't: keep every packet into a tunnel
+/// while flows and the host's routes, of which it keeps a copy, change at the same time. One in some
+/// thousands is then lost (with flows and routes written by ovs-ofctl and ip, too).
+fn undisturbed(lab: &Lab, sent: u64, back: u64, report: &mut Report) {
+    let lost = sent.saturating_sub(back);
+    let allowed = match lab.record.bridge {
+        BridgeKind::Footbridge => 0,
+        BridgeKind::OpenVswitch => sent / 100,
+    };
+    if allowed > 0 {
+        report.line(&format!(
+            "   Open vSwitch may lose a packet into a tunnel while flows and routes change: {lost} of {sent}"
+        ));
+    }
+    let claim = match allowed {
+        0 => format!("meanwhile, of {sent} datagrams between the others' pods {sent} came back"),
+        _ => format!("meanwhile, of {sent} datagrams between the others' pods 99 % came back, or more"),
+    };
+    report.check(sent > 0 && lost <= allowed, &claim, &format!("{back} of {sent}"));
 }
 
 /// What Open vSwitch can't: keep a packet while it asks for the MAC address of a tunnel's next hop.
