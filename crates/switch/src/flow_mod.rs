@@ -119,7 +119,8 @@ impl FlowFilter {
     }
 
     /// Read what `ovs-ofctl dump-flows` takes: `table=N`, `cookie=C/MASK` (`cookie=C/-1` for all
-    /// bits), `out_port=PORT`, and a match, all with commas between. Empty text takes all flows.
+    /// bits), `out_port=PORT`, and a match, all with commas between. Empty text takes all flows. Quoted
+    /// port names may hold anything.
     ///
     /// # Errors
     ///
@@ -127,7 +128,7 @@ impl FlowFilter {
     pub fn parse(text: &str, names: &PortNames) -> Result<FlowFilter, FilterError> {
         let mut filter = FlowFilter::default();
         let mut rest = Vec::new();
-        for word in text.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
+        for word in words(text) {
             let wrong = |expected| FilterError::Word { word: word.to_owned(), expected };
             match word.split_once('=') {
                 Some(("table", number)) => {
@@ -141,18 +142,14 @@ impl FlowFilter {
                     filter.cookie_mask = number64(mask).ok_or_else(|| wrong(expected))?;
                 }
                 Some(("out_port", port)) => {
-                    let number =
-                        names.number(port.trim_matches('"')).or_else(|| port.parse().ok().map(PortNo));
-                    filter.out_port = Some(number.ok_or_else(|| wrong("no port has that name or number"))?);
+                    let number = text::parse_port(port, names);
+                    filter.out_port = Some(number.map_err(|_| wrong("no port has that name or number"))?);
                 }
                 _ => rest.push(word),
             }
         }
-        if !rest.is_empty() {
-            filter.matching = text::parse_flow(&format!("{} actions=drop", rest.join(",")), names)
-                .map_err(|error| FilterError::Match(Box::new(error)))?
-                .matching;
-        }
+        filter.matching =
+            text::parse_match(&rest.join(","), names).map_err(|error| FilterError::Match(Box::new(error)))?;
         Ok(filter)
     }
 
@@ -194,6 +191,21 @@ pub(crate) fn outputs_to(actions: &[Action], port: PortNo) -> bool {
         Action::WriteActions(actions) | Action::Clone(actions) => outputs_to(actions, port),
         _ => false,
     })
+}
+
+/// What commas and white space part, outside quotes.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let between = move |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        !quoted && matches!(c, ',' | ' ' | '\t' | '\r' | '\n')
+    };
+    text.split(between).filter(|word| !word.is_empty())
 }
 
 /// A decimal or `0x` number, or `-1` for all bits.

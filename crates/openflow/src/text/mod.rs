@@ -46,9 +46,9 @@ mod span;
 mod words;
 
 pub use error::{ParseError, Problem};
-pub use parse_flow::{ParsedLine, parse_dump, parse_flow, parse_flow_with_stats};
+pub use parse_flow::{ParsedLine, parse_dump, parse_flow, parse_flow_with_stats, parse_match};
 pub use parse_packet::parse_packet;
-pub use parse_ports::parse_ports;
+pub use parse_ports::{parse_port, parse_ports};
 pub use print_flow::display_actions;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::error::{Fail, ParseError, Problem};
 use super::parse_action;
-use super::parse_match::{self, MatchParser};
+use super::parse_match::{self, MatchParser, ParsedMatch};
 use super::parse_value::integer;
 use super::span::{Item, Items, Joint, Span};
 use crate::check::FlowError;
@@ -39,6 +39,29 @@ pub fn parse_flow(line: &str, names: &PortNames) -> Result<Flow, ParseError> {
 /// The text is no flow, or one that no switch would take.
 pub fn parse_flow_with_stats(line: &str, names: &PortNames) -> Result<(Flow, FlowStats), ParseError> {
     flow(Span::line(line), names).map_err(|fail| fail.in_line(line))
+}
+
+/// Read a match alone: `arp,in_port=2,arp_tpa=10.0.0.1`. Empty text takes every packet.
+///
+/// # Errors
+///
+/// The text is no match, or has a field without its prerequisite.
+pub fn parse_match(text: &str, names: &PortNames) -> Result<Match, ParseError> {
+    let read = || {
+        let mut matching = MatchParser::new(names);
+        let mut items = Items::of(Span::line(text));
+        while let Some(item) = items.next()? {
+            if !matching.take(item)? {
+                let suggestion = parse_match::suggestion(item.key.text, &[]);
+                return Err(item.key.misspelt("a protocol or a field", suggestion));
+            }
+        }
+        let ParsedMatch { matching, places } = matching.finish()?;
+        let flow = Flow::new(0, DEFAULT_PRIORITY, 0, matching, Vec::new());
+        checked(&flow, Span::line(text), &places, &[])?;
+        Ok(flow.matching)
+    };
+    read().map_err(|fail: Fail| fail.in_line(text))
 }
 
 /// Read a file of flows: a dump, or what `ovs-ofctl add-flows` takes.
@@ -107,15 +130,21 @@ fn flow(line: Span<'_>, names: &PortNames) -> Result<(Flow, FlowStats), Fail> {
     let (list, action_places) = parse_action::actions(actions, names)?;
     flow.matching = fields.matching;
     flow.actions = list;
-    let Some(error) = flow.check().into_iter().next() else { return Ok((flow, stats)) };
+    checked(&flow, line, &fields.places, &action_places)?;
+    Ok((flow, stats))
+}
+
+/// Refuse a flow that no switch would take, at the place of what is wrong with it.
+fn checked(flow: &Flow, line: Span<'_>, fields: &[(Field, usize)], actions: &[usize]) -> Result<(), Fail> {
+    let Some(error) = flow.check().into_iter().next() else { return Ok(()) };
     let at = match &error {
         FlowError::MatchPrerequisite { .. }
         | FlowError::ConnectionFamily { .. }
         | FlowError::ArpOp { .. } => {
             let named = |(field, _): &&(Field, usize)| error_is_about(&error, *field);
-            fields.places.iter().find(named).map(|(_, at)| *at)
+            fields.iter().find(named).map(|(_, at)| *at)
         }
-        FlowError::Action { index, .. } => action_places.get(*index).copied(),
+        FlowError::Action { index, .. } => actions.get(*index).copied(),
         FlowError::NoSuchTable => None,
     };
     Err(Fail { at: at.unwrap_or(line.at), problem: Box::new(Problem::Flow(error)) })

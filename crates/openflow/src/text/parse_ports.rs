@@ -1,4 +1,4 @@
-//! Lists of ports: `NUMBER NAME` lines, or what `ovs-ofctl show` and `dump-ports-desc` print.
+//! A port, and lists of ports: `NUMBER NAME` lines, or what `ovs-ofctl show` and `dump-ports-desc` print.
 
 use super::error::{Fail, ParseError};
 use super::parse_value;
@@ -24,6 +24,15 @@ pub fn parse_ports(text: &str) -> Result<PortNames, ParseError> {
         entry.map_or(Ok(()), add).map_err(|fail| fail.in_line(line).at_line(i + 1))?;
     }
     Ok(names)
+}
+
+/// Read one port: a number, a reserved name in any case, or one of `names`, bare or quoted.
+///
+/// # Errors
+///
+/// The text is none of these.
+pub fn parse_port(text: &str, names: &PortNames) -> Result<PortNo, ParseError> {
+    parse_value::port(Span::line(text), names).map_err(|fail| fail.in_line(text))
 }
 
 /// `NUMBER(NAME): …`
