@@ -117,6 +117,14 @@ impl NodeBridge {
         }
     }
 
+    /// Read again what says nothing when it changes.
+    pub fn distrust(&mut self) {
+        match self {
+            NodeBridge::Own(_) => {}
+            NodeBridge::OpenVswitch(ovs) => ovs.distrust(),
+        }
+    }
+
     /// Returns when the bridge has lost what it was told. May be dropped at any time.
     pub async fn lost(&mut self) {
         match self {

@@ -137,7 +137,7 @@ impl Reconciler {
                 Ok(false) => RESYNC,
                 Err(error) => {
                     self.say_error(&error);
-                    self.kernel.distrust_firewall();
+                    self.distrust();
                     failures += 1;
                     back_off(failures)
                 }
@@ -147,15 +147,21 @@ impl Reconciler {
                 // One that comes back only to go again is not to keep us busy.
                 () = self.bridge.lost() => tokio::time::sleep(BACK_OFF.0).await,
                 what = events.next() => {
-                    if what == Event::Device {
-                        self.kernel.distrust_firewall();
-                    }
                     tokio::time::sleep(GATHER).await;
-                    events.drain(&mut self.kernel);
+                    let others = events.drain();
+                    if what == Event::Device || others.contains(&Event::Device) {
+                        self.distrust();
+                    }
                 }
-                () = tokio::time::sleep(pause) => self.kernel.distrust_firewall(),
+                () = tokio::time::sleep(pause) => self.distrust(),
             }
         }
+    }
+
+    /// Read again what says nothing when it changes.
+    fn distrust(&mut self) {
+        self.kernel.distrust_firewall();
+        self.bridge.distrust();
     }
 
     fn read_cluster(&mut self, source: &mut impl ClusterSource) {
@@ -411,12 +417,9 @@ impl Events {
     }
 
     /// Take all that came meanwhile.
-    fn drain(&mut self, kernel: &mut Kernel) {
-        while let Some(Ok(event)) = self.messages.as_mut().map(mpsc::UnboundedReceiver::try_recv) {
-            if event == Event::Device {
-                kernel.distrust_firewall();
-            }
-        }
+    fn drain(&mut self) -> Vec<Event> {
+        let messages = self.messages.as_mut();
+        messages.map_or_else(Vec::new, |messages| std::iter::from_fn(|| messages.try_recv().ok()).collect())
     }
 }
 

@@ -66,7 +66,7 @@ impl Node {
         let switch = switch(directory.path());
         let node = Node { directory, database, switch };
         block_on(wait_until("the database", || node.path("db.sock").exists()));
-        node.sh("ovs-vsctl --no-wait init");
+        node.sh("ovs-vsctl --retry --timeout=20 --no-wait init");
         node.sh(
             "ip link add ens160 type veth peer name underlay && ip addr add 10.79.1.201/24 dev ens160 && \
                  ip link set ens160 up && ip link set underlay up && ip link set lo up",

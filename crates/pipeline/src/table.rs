@@ -211,6 +211,10 @@ struct Shape {
 #[derive(Debug, Clone)]
 struct Slot {
     entry: Arc<Entry>,
+    /// The entry's number and its masked key's hash, here as well: hash tables that grow ask for them
+    /// of every flow, and not to look into each keeps that cheap.
+    id: FlowId,
+    key_hash: u64,
     /// Order of adding.
     position: u64,
     /// The next flow of the same shape and masked key, by falling priority.
@@ -291,7 +295,7 @@ impl Pipeline {
         let (number, conjunctive) = (slot.entry.flow.table, slot.conjunctive);
         if let Some(table) = self.tables.get_mut(&number) {
             table.conjunctive -= usize::from(conjunctive);
-            table.unlink(index, &mut self.slots, &self.hasher);
+            table.unlink(index, &mut self.slots);
             if table.shapes.is_empty() {
                 self.tables.remove(&number);
             }
@@ -314,11 +318,12 @@ impl Pipeline {
 
     fn link(&mut self, entry: Arc<Entry>, position: u64, born: u64) {
         let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
-        let index = self.occupy(Slot { entry, position, next: None, conjunctive });
+        let key_hash = hash_words(&self.hasher, values(&entry.flow.matching));
+        let index = self.occupy(Slot { entry, id, key_hash, position, next: None, conjunctive });
         self.index_id(index, id);
         let table = self.tables.entry(number).or_default();
         table.conjunctive += usize::from(conjunctive);
-        table.link(index, born, &mut self.slots, &self.hasher);
+        table.link(index, born, &mut self.slots);
     }
 
     fn displaced(&self, index: u32) -> Option<Displaced> {
@@ -520,7 +525,7 @@ impl Pipeline {
         let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
         let slot = self.slots[index as usize].as_mut()?;
         let was_conjunctive = std::mem::replace(&mut slot.conjunctive, conjunctive);
-        slot.entry = entry;
+        (slot.entry, slot.id) = (entry, id);
         self.index_id(index, id);
         if let Some(table) = self.tables.get_mut(&number) {
             table.conjunctive = table.conjunctive + usize::from(conjunctive) - usize::from(was_conjunctive);
@@ -538,20 +543,20 @@ impl Pipeline {
     }
 
     fn slot_of(&self, id: FlowId) -> Option<u32> {
-        let is = |index: &u32| self.slot(*index).is_some_and(|slot| slot.entry.id == id);
+        let is = |index: &u32| self.slot(*index).is_some_and(|slot| slot.id == id);
         self.ids.find(self.hasher.hash_one(id), is).copied()
     }
 
     fn index_id(&mut self, index: u32, id: FlowId) {
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.ids.insert_unique(self.hasher.hash_one(id), index, |i| {
-            slots[*i as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.entry.id))
+            slots[*i as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.id))
         });
     }
 
     fn unindex_id(&mut self, id: FlowId) {
         let slots = &self.slots;
-        let is = |i: &u32| slots[*i as usize].as_ref().is_some_and(|slot| slot.entry.id == id);
+        let is = |i: &u32| slots[*i as usize].as_ref().is_some_and(|slot| slot.id == id);
         if let Ok(found) = self.ids.find_entry(self.hasher.hash_one(id), is) {
             found.remove();
         }
@@ -585,7 +590,7 @@ impl Table {
     }
 
     /// Put a slot in its shape; where there is none yet, in one that was born at `born`.
-    fn link(&mut self, index: u32, born: u64, slots: &mut [Option<Slot>], hasher: &DefaultHashBuilder) {
+    fn link(&mut self, index: u32, born: u64, slots: &mut [Option<Slot>]) {
         let Some(slot) = slots[index as usize].clone() else { return };
         let flow = &slot.entry.flow;
         let mask = mask_of(&flow.matching);
@@ -598,16 +603,15 @@ impl Table {
         let before = shape.highest();
         let fresh = shape.priorities.is_empty();
         *shape.priorities.entry(flow.priority).or_insert(0) += 1;
-        let hash = hash_words(hasher, values(&flow.matching));
-        let same =
-            |i: &u32| slots[*i as usize].as_ref().is_some_and(|s| s.entry.flow.matching == flow.matching);
+        let hash = slot.key_hash;
+        let same = |i: &u32| {
+            slots[*i as usize]
+                .as_ref()
+                .is_some_and(|s| s.key_hash == hash && s.entry.flow.matching == flow.matching)
+        };
         match shape.heads.find_mut(hash, same) {
             None => {
-                let rehash = |i: &u32| {
-                    slots[*i as usize]
-                        .as_ref()
-                        .map_or(0, |s| hash_words(hasher, values(&s.entry.flow.matching)))
-                };
+                let rehash = |i: &u32| slots[*i as usize].as_ref().map_or(0, |s| s.key_hash);
                 shape.heads.insert_unique(hash, index, rehash);
             }
             Some(head) => {
@@ -634,7 +638,7 @@ impl Table {
         }
     }
 
-    fn unlink(&mut self, index: u32, slots: &mut [Option<Slot>], hasher: &DefaultHashBuilder) {
+    fn unlink(&mut self, index: u32, slots: &mut [Option<Slot>]) {
         let Some(slot) = slots[index as usize].clone() else { return };
         let flow = &slot.entry.flow;
         let mask = mask_of(&flow.matching);
@@ -647,7 +651,7 @@ impl Table {
                 shape.priorities.remove(&flow.priority);
             }
         }
-        let hash = hash_words(hasher, values(&flow.matching));
+        let hash = slot.key_hash;
         let same =
             |i: &u32| slots[*i as usize].as_ref().is_some_and(|s| s.entry.flow.matching == flow.matching);
         if let Ok(mut head) = shape.heads.find_entry(hash, same) {

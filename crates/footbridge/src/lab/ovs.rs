@@ -44,7 +44,8 @@ impl Lab {
         let remote = format!("--remote=punix:{socket}");
         self.start_daemon(&node.name, "ovsdb-server", &[&log[..], &[&remote, &database]].concat())?;
         wait_for(socket.as_ref()).await?;
-        self.on(node, &["ovs-vsctl", "--no-wait", "init"]).await?;
+        // The socket is there before anybody listens on it.
+        self.on(node, &["ovs-vsctl", "--retry", "--timeout=20", "--no-wait", "init"]).await?;
         let database = format!("unix:{socket}");
         let only_user_space = "--disable-system";
         self.start_daemon(&node.name, "ovs-vswitchd", &[&log[..], &[only_user_space, &database]].concat())?;

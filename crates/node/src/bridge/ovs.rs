@@ -121,7 +121,7 @@ pub struct OpenVswitch {
     address: OvsAddress,
     database: Database,
     client: Option<Client>,
-    /// The ports as they were last read, while nothing was changed since.
+    /// The ports as they were last read, until we change them or [`OpenVswitch::distrust`].
     seen: Option<Snapshot>,
 }
 
@@ -135,8 +135,8 @@ impl OpenVswitch {
     pub(super) async fn prepare(&mut self, gateway: &str) -> Result<Wiring, OvsError> {
         // While ovs-vswitchd is away, nothing that its database is told takes effect.
         self.connected().await?;
+        let mut snapshot = self.read().await?;
         let bridge = self.address.bridge.as_str();
-        let mut snapshot = self.database.read().await?;
         let known = snapshot.ports.contains_key(gateway);
         let device = nix::net::if_::if_nametoindex(gateway).is_ok();
         let mut commands = Vec::new();
@@ -194,10 +194,7 @@ impl OpenVswitch {
         wanted: &BTreeMap<PortNo, WantedPort>,
         host: &Actual,
     ) -> Result<(), OvsError> {
-        let mut snapshot = match self.seen.take() {
-            Some(snapshot) => snapshot,
-            None => self.database.read().await?,
-        };
+        let mut snapshot = self.read().await?;
         let changes = ports::diff(&self.address.bridge, wanted.values(), &snapshot, &host.links);
         // What is made anew has to be gone first.
         if !changes.remove.is_empty() {
@@ -207,7 +204,22 @@ impl OpenVswitch {
         if changes != ports::Changes::default() {
             snapshot = self.database.read().await?;
         }
-        made.and(ports::verify(wanted.values(), &snapshot, &host.links))
+        let outcome = made.and(ports::verify(wanted.values(), &snapshot, &host.links));
+        self.seen = Some(snapshot);
+        outcome
+    }
+
+    /// The ports as they were last read, or as they are now. Whoever changes none gives them back.
+    async fn read(&mut self) -> Result<Snapshot, DatabaseError> {
+        match self.seen.take() {
+            Some(snapshot) => Ok(snapshot),
+            None => self.database.read().await,
+        }
+    }
+
+    /// Read the ports again before they are next compared: somebody may have changed them.
+    pub(super) fn distrust(&mut self) {
+        self.seen = None;
     }
 
     /// All at once; where one of them can't be had, each by itself, so that it keeps no other from its
@@ -245,7 +257,7 @@ impl OpenVswitch {
         match &mut self.client {
             Some(client) => {
                 tracing::warn!("{}", client.closed().await);
-                self.client = None;
+                (self.client, self.seen) = (None, None);
             }
             // The pass that finds it gone is repeated by itself.
             None => std::future::pending().await,

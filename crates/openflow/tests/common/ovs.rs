@@ -28,7 +28,8 @@ impl OpenVswitch {
         ovs.wait_for("db.sock");
         let db = format!("unix:{socket}");
         let vsctl_db = format!("--db={db}");
-        ovs.run("ovs-vsctl", &[&vsctl_db, "--no-wait", "init"]).expect("a database made ready");
+        ovs.run("ovs-vsctl", &[&vsctl_db, "--retry", "--timeout=20", "--no-wait", "init"])
+            .expect("a database made ready");
         let control = ovs.path("ctl");
         ovs.spawn("ovs-vswitchd", &[&db, "--disable-system", "--enable-dummy", "--unixctl", &control]);
         let versions = "protocols=OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15";

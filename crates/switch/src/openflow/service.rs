@@ -274,12 +274,9 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Stream> {
 async fn watch_devices(hub: Arc<Hub>) {
     let mut known: BTreeMap<PortNo, Port> = BTreeMap::new();
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = hub.look.notified() => {}
-        }
         if !hub.wants_ports() {
             known.clear();
+            hub.look.notified().await;
             continue;
         }
         let specs = hub.bridge.port_specs();
@@ -292,5 +289,6 @@ async fn watch_devices(hub: Arc<Hub>) {
             }
         }
         known = now.into_iter().map(|(number, (port, _))| (number, port)).collect();
+        tokio::time::sleep(LOOK).await;
     }
 }

@@ -72,6 +72,19 @@ pub(super) fn list(
         .collect()
 }
 
+/// How many actions there are in `bytes`, by their lengths: a list is kept for as long as its flow, and
+/// there may be a million.
+fn count(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(&[_, _, high, low]) = bytes.first_chunk() {
+        let length = usize::from(u16::from_be_bytes([high, low])).max(ALIGN);
+        let Some(rest) = bytes.get(length..) else { break };
+        bytes = rest;
+        count += 1;
+    }
+    count
+}
+
 /// The actions that fill `bytes`, nat among them.
 pub(super) fn items(
     bytes: &[u8],
@@ -86,7 +99,7 @@ pub(super) fn items(
         return Err(Refusal::new(ErrorCode::BrcBadLen, "an action list"));
     }
     let mut reader = Reader::new(bytes, ErrorCode::BacBadLen, "an action list");
-    let mut items = Vec::new();
+    let mut items = Vec::with_capacity(count(bytes));
     while !reader.is_empty() {
         let item = one(&mut reader, context, depth)?;
         if let Item::Action(action) = &item {
@@ -303,7 +316,12 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             let (field, value, mask) = oxm::Entry::decode_action(body, context)?;
             zeros(body, ErrorCode::BacBadSetArgument)?;
             writable(Subfield::whole(field))?;
-            Action::SetField { field, value, mask: mask.unwrap_or(field.all_ones()) & field.all_ones() }
+            let all = field.all_ones();
+            // Open vSwitch stores them, and prints a flow that it would not take.
+            if value & !all != 0 {
+                return Err(refuse(ErrorCode::BacBadSetArgument));
+            }
+            Action::SetField { field, value, mask: mask.map_or(all, |mask| mask & all) }
         }
         Kind::CopyField => {
             let layout: &CopyField15 = body.take()?;
