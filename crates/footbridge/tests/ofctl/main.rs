@@ -59,24 +59,33 @@ impl Pair {
     }
 }
 
-/// Carry out a group's scenarios in all their versions, and collect what differs.
+/// Carry out a group's scenarios in all their versions, those side by side, and collect what differs.
 fn disagreements(group: &Group, beside: Beside) -> Vec<Disagreement> {
+    std::thread::scope(|scope| {
+        let of_version = |version| scope.spawn(move || disagreements_in(group, version, beside));
+        let running =
+            [Version::Default, Version::V10, Version::V13, Version::V14, Version::V15].map(of_version);
+        let ended = running.map(|thread| thread.join().unwrap_or_else(|why| std::panic::resume_unwind(why)));
+        ended.into_iter().flatten().collect()
+    })
+}
+
+/// The same in one version, with a pair of switches of its own.
+fn disagreements_in(group: &Group, version: Version, beside: Beside) -> Vec<Disagreement> {
     let mut found = Vec::new();
-    for version in [Version::Default, Version::V10, Version::V13, Version::V14, Version::V15] {
-        let mut pair = None;
-        for scenario in group.scenarios.iter().filter(|scenario| scenario.versions.contains(&version)) {
-            let both = pair.get_or_insert_with(|| Pair::start(beside, PLAIN));
-            let transcripts = both.both(|switch| {
-                reset(switch);
-                carry_out(scenario, version, switch)
-            });
-            let differing = compare(scenario, version, transcripts, beside);
-            if !differing.is_empty() {
-                // What is different now would be in the way of those behind it.
-                pair = None;
-            }
-            found.extend(differing);
+    let mut pair = None;
+    for scenario in group.scenarios.iter().filter(|scenario| scenario.versions.contains(&version)) {
+        let both = pair.get_or_insert_with(|| Pair::start(beside, PLAIN));
+        let transcripts = both.both(|switch| {
+            reset(switch);
+            carry_out(scenario, version, switch)
+        });
+        let differing = compare(scenario, version, transcripts, beside);
+        if !differing.is_empty() {
+            // What is different now would be in the way of those behind it.
+            pair = None;
         }
+        found.extend(differing);
     }
     found
 }

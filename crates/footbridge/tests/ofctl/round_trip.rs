@@ -75,50 +75,73 @@ pub(crate) fn the_articles_bridge(beside: Beside) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// What became of a flow.
-struct Outcome {
-    /// What ovs-ofctl said when told to add it.
-    said: String,
-    /// The bridge's flows then.
-    dumped: String,
+/// An example of a manual.
+struct Example {
+    page: &'static str,
+    /// Why Footbridge does not take it, if it doesn't.
+    left_out: Option<&'static str>,
+    flow: &'static str,
 }
 
-/// Add a flow to an empty bridge, dump it, and empty the bridge.
-fn add_and_dump(switch: &dyn Switch, version: Version, flow: &str) -> Outcome {
-    let bed = switch.bed();
-    let said = normalise(&run(bed, version, &format!("--no-names add-flow br0 '{flow}'"), None), bed.dir());
-    let dumped = run(bed, version, "--no-stats dump-flows br0", None);
-    run(bed, Version::V10, "del-flows br0", None);
-    Outcome { said, dumped }
-}
-
-pub(crate) fn the_manuals_examples(beside: Beside) {
-    let pair = Pair::start(beside, PLAIN);
-    let map = "add-tlv-map br0 {class=0xffff,type=0,len=4}->tun_metadata0";
-    pair.both(|switch| assert_eq!(run(switch.bed(), Version::V10, map, None), ""));
-    let mut wrong = Vec::new();
-    for (page, text) in EXAMPLES {
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+fn examples() -> impl Iterator<Item = Example> {
+    let of_page = |(page, text): (&'static str, &'static str)| {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(move |line| {
             let (left_out, flow) = match line.strip_prefix("! ") {
                 Some(rest) => rest.split_once(": ").map(|(why, flow)| (Some(why), flow)).expect("a reason"),
                 None => (None, line),
             };
-            let mut open_vswitch_takes_it = false;
-            for version in ALL {
-                let [theirs, ours] = pair.both(|switch| add_and_dump(switch, *version, flow));
-                open_vswitch_takes_it |= !theirs.dumped.is_empty();
-                let found = match left_out {
-                    Some(why) if beside == Beside::Footbridge => {
-                        (!ours.dumped.is_empty()).then(|| format!("is taken, although {why}\n"))
-                    }
-                    _ => difference(&(theirs.said + &theirs.dumped), &(ours.said + &ours.dumped)),
-                };
-                wrong.extend(found.map(|what| format!("{page}, {version:?}: {flow}\n{what}")));
-            }
-            if !open_vswitch_takes_it {
-                wrong.push(format!("{page}: Open vSwitch does not take {flow}"));
-            }
+            Example { page, left_out, flow }
+        })
+    };
+    EXAMPLES.into_iter().flat_map(of_page)
+}
+
+/// Add the examples one by one, each with a cookie and, unless it has one, a priority of its own. What
+/// ovs-ofctl said of each and how it is dumped at the end, if it is there.
+fn add_examples(switch: &dyn Switch, version: Version) -> Vec<(String, Option<String>)> {
+    let bed = switch.bed();
+    let map = "add-tlv-map br0 {class=0xffff,type=0,len=4}->tun_metadata0";
+    run(bed, Version::V10, map, None);
+    let add = |(i, example): (usize, Example)| {
+        let command =
+            format!("--no-names add-flow br0 'cookie={:#x},priority={},{}'", i + 1, 1000 + i, example.flow);
+        normalise(&run(bed, version, &command, None), bed.dir())
+    };
+    let said: Vec<String> = examples().enumerate().map(add).collect();
+    let dump = run(bed, version, "--no-stats dump-flows br0", None);
+    let dumped = |i: usize| {
+        let cookie = format!(" cookie={:#x},", i + 1);
+        dump.lines().find(|line| line.starts_with(&cookie)).map(ToOwned::to_owned)
+    };
+    said.into_iter().enumerate().map(|(i, said)| (said, dumped(i))).collect()
+}
+
+pub(crate) fn the_manuals_examples(beside: Beside) {
+    let mut wrong = Vec::new();
+    let mut taken = vec![false; examples().count()];
+    for version in ALL {
+        let pair = Pair::start(beside, PLAIN);
+        let [theirs, ours] = pair.both(|switch| add_examples(switch, *version));
+        for (i, (example, (theirs, ours))) in examples().zip(theirs.into_iter().zip(ours)).enumerate() {
+            let Example { page, left_out, flow } = example;
+            taken[i] |= theirs.1.is_some();
+            let found = match left_out {
+                Some(why) if beside == Beside::Footbridge => {
+                    ours.1.is_some().then(|| format!("is taken, although {why}\n"))
+                }
+                _ => {
+                    let text = |(said, dumped): (String, Option<String>)| {
+                        format!("{said}{}\n", dumped.unwrap_or_default())
+                    };
+                    difference(&text(theirs), &text(ours))
+                }
+            };
+            wrong.extend(found.map(|what| format!("{page}, {version:?}: {flow}\n{what}")));
         }
+    }
+    for (example, _) in examples().zip(taken).filter(|(_, taken)| !taken) {
+        wrong.push(format!("{}: Open vSwitch does not take {}", example.page, example.flow));
     }
     assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
 }
