@@ -24,7 +24,7 @@
 //! | `connection` | bytes in and out of one connection |
 //! | `session` | one connection's messages: what each does and is answered with |
 //! | `convert` | flow mods and filters of the wire as the bridge's; the one table of errors |
-//! | `bundle`, `monitor`, `describe`, `statistics` | parts of the session |
+//! | `bundle`, `monitor`, `settings`, `describe`, `statistics` | parts of the session |
 //! | `hub` | what connections share, and who of them is told of an event |
 //! | `queue` | events that wait for one connection |
 
@@ -38,6 +38,7 @@ mod monitor;
 mod queue;
 mod service;
 mod session;
+mod settings;
 mod statistics;
 
 pub use endpoint::{Endpoint, EndpointError};

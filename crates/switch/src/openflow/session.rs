@@ -1,9 +1,10 @@
 //! One connection's messages: what each does, and what it is answered with. No I/O.
 
 use super::bundle::{self, Bundles, CommitFailure, Step};
-use super::convert::{self, Failure, TABLES};
+use super::convert::{self, Failure};
 use super::hub::{Client, Hub, Kind, packet_in_reason};
 use super::queue::{Event, Taken};
+use super::settings::{self, OPTION_FIELDS, OPTION_SPACE};
 use super::statistics::{self, FlowDump, Reply};
 use super::{describe, monitor};
 use crate::bridge::report;
@@ -12,18 +13,14 @@ use crate::{FlowFilter, Origin};
 use footbridge_datapath::clock;
 use footbridge_openflow::wire::stats::{FlowUpdate, ReplyBody, StatsReply, StatsRequest};
 use footbridge_openflow::wire::{
-    ALL_TABLES, AsyncConfig, AsyncMask, BundleAdd, BundleCommand, BundleControl, Context, CtFlush,
-    EncodeError, ErrorCode, ErrorKind, ErrorMessage, FlowFormat, FlowRemoved, Form, GroupMod, Header, Hello,
-    Message, MeterMod, PacketIn, PacketInFormat, PortMod, PortStatus, Refusal, Role, RoleMessage, Setting,
-    SwitchConfig, TableMod, TlvCommand, TlvMapping, TlvTable, TlvTableMod, TlvTableReply, Version, Versions,
+    BundleAdd, BundleCommand, BundleControl, Context, CtFlush, EncodeError, ErrorCode, ErrorKind,
+    ErrorMessage, FlowFormat, FlowRemoved, Form, Header, Hello, Message, PacketIn, PacketInFormat, PortMod,
+    PortStatus, Refusal, Role, RoleMessage, Setting, SwitchConfig, TlvTableReply, Version, Versions,
 };
 use footbridge_openflow::{Field, Flow, Key, Match, PortNo};
 use footbridge_pipeline::packet::is_packet_field;
 use std::sync::Arc;
 
-/// Bytes of all options in a Geneve header, and how many `tun_metadata` fields there are to map.
-const OPTION_SPACE: u32 = 252;
-const OPTION_FIELDS: u16 = 8;
 /// OFPC_FRAG_NORMAL, OFPC_FRAG_NX_MATCH: the modes there are, which are one here.
 const FRAGMENTS: [u16; 2] = [0, 3];
 /// OFPC_FRAG_MASK
@@ -32,8 +29,6 @@ const FRAGMENT_MASK: u16 = 3;
 const INVALID_TTL: u16 = 1 << 2;
 /// The reason's bit in a mask of packet-ins.
 const INVALID_TTL_BIT: u32 = 1 << footbridge_pipeline::PacketIn::INVALID_TTL;
-/// OFPG_ALL
-const ALL_GROUPS: u32 = 0xffff_fffc;
 /// Updates of one change that are told in one message at most, so that those of a change of many flows are not
 /// all in memory.
 const UPDATES_TOGETHER: usize = 256;
@@ -200,7 +195,7 @@ impl Session {
                 reply(Message::GetAsyncReply(config))
             }
             Message::SetAsync(config) => {
-                merge(&mut self.client.wants().config, config);
+                settings::merge(&mut self.client.wants().config, config);
                 self.hub.wants_changed();
                 Ok(())
             }
@@ -222,7 +217,9 @@ impl Session {
                         .iter()
                         .any(|entry| convert::uses_option(&entry.flow, index))
                 };
-                self.hub.change_tlv(|table| change_tlv(table, &change, in_use)).map_err(Failure::from)
+                self.hub
+                    .change_tlv(|table| settings::change_tlv(table, &change, in_use))
+                    .map_err(Failure::from)
             }
             Message::TlvTableRequest => reply(Message::TlvTableReply(TlvTableReply {
                 max_option_space: OPTION_SPACE,
@@ -235,15 +232,15 @@ impl Session {
             }
             Message::GroupMod(change) => {
                 self.may_write()?;
-                group_mod(change).map_err(Failure::from)
+                settings::group_mod(change).map_err(Failure::from)
             }
             Message::MeterMod(change) => {
                 self.may_write()?;
-                meter_mod(change).map_err(Failure::from)
+                settings::meter_mod(change).map_err(Failure::from)
             }
             Message::TableMod(change) => {
                 self.may_write()?;
-                table_mod(change).map_err(Failure::from)
+                settings::table_mod(change).map_err(Failure::from)
             }
             // A switch's to send.
             Message::FeaturesReply(_)
@@ -529,88 +526,4 @@ fn metadata(key: &Key, in_port: PortNo, context: Context<'_>) -> Match {
     };
     let start = Match::any().with(Field::InPortOxm, in_port.0);
     Field::all().filter(told).fold(start, |matching, field| matching.with(field, key.get(field)))
-}
-
-/// What a message says of an asynchronous configuration replaces what was; the rest stays.
-fn merge(config: &mut AsyncConfig, new: AsyncConfig) {
-    fn one(mask: &mut AsyncMask, new: AsyncMask) {
-        mask.primary = new.primary.or(mask.primary);
-        mask.secondary = new.secondary.or(mask.secondary);
-    }
-    let AsyncConfig { packet_in, port_status, flow_removed, role_status, table_status, request_forward } =
-        new;
-    one(&mut config.packet_in, packet_in);
-    one(&mut config.port_status, port_status);
-    one(&mut config.flow_removed, flow_removed);
-    one(&mut config.role_status, role_status);
-    one(&mut config.table_status, table_status);
-    one(&mut config.request_forward, request_forward);
-}
-
-/// NXT_TLV_TABLE_MOD, all or nothing, with Open vSwitch's conditions. `in_use`: whether a flow has a field of
-/// this number.
-fn change_tlv(
-    table: &TlvTable,
-    change: &TlvTableMod,
-    in_use: impl Fn(u16) -> bool,
-) -> Result<TlvTable, ErrorCode> {
-    let mut mappings = table.0.clone();
-    let same_option =
-        |a: &TlvMapping, b: &TlvMapping| (a.option_class, a.option_type) == (b.option_class, b.option_type);
-    match change.command {
-        TlvCommand::Clear | TlvCommand::Delete => {
-            let all = change.command == TlvCommand::Clear;
-            let goes =
-                |mapping: &TlvMapping| all || change.mappings.iter().any(|gone| gone.index == mapping.index);
-            if mappings.iter().any(|mapping| goes(mapping) && in_use(mapping.index)) {
-                return Err(ErrorCode::NxttmfcInvalidTlvDel);
-            }
-            // What isn't mapped is passed over.
-            mappings.retain(|mapping| !goes(mapping));
-        }
-        TlvCommand::Add => {
-            for new in &change.mappings {
-                if new.index >= OPTION_FIELDS {
-                    return Err(ErrorCode::NxttmfcBadFieldIdx);
-                }
-                if mappings.iter().any(|mapping| mapping.index == new.index) {
-                    return Err(ErrorCode::NxttmfcAlreadyMapped);
-                }
-                if mappings.iter().any(|mapping| same_option(mapping, new)) {
-                    return Err(ErrorCode::NxttmfcDupEntry);
-                }
-                mappings.push(*new);
-            }
-            mappings.sort_by_key(|mapping| mapping.index);
-        }
-    }
-    let space: u32 = mappings.iter().map(|mapping| u32::from(mapping.option_len) + 4).sum();
-    if space > OPTION_SPACE { Err(ErrorCode::NxttmfcTableFull) } else { Ok(TlvTable(mappings)) }
-}
-
-/// There are no groups: none can be added or changed, and all are deleted.
-fn group_mod(change: GroupMod) -> Result<(), ErrorCode> {
-    match change.command {
-        2 => Ok(()),
-        1 | 3 | 5 => Err(ErrorCode::GmfcUnknownGroup),
-        _ if change.id >= ALL_GROUPS => Err(ErrorCode::GmfcInvalidGroup),
-        _ => Err(ErrorCode::GmfcOutOfGroups),
-    }
-}
-
-/// There are no meters, either.
-fn meter_mod(change: MeterMod) -> Result<(), ErrorCode> {
-    match change.command {
-        2 => Ok(()),
-        1 => Err(ErrorCode::MmfcUnknownMeter),
-        _ => Err(ErrorCode::MmfcOutOfMeters),
-    }
-}
-
-/// Tables have no settings but the ones they begin with.
-fn table_mod(change: TableMod) -> Result<(), ErrorCode> {
-    if change.table >= TABLES && change.table != ALL_TABLES {
-        return Err(ErrorCode::TmfcBadTable);
-    }
-    if change.config == 0 { Ok(()) } else { Err(ErrorCode::TmfcBadConfig) }
 }
