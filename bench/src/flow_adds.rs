@@ -2,6 +2,7 @@
 //!
 //! A switch's own time is the command's wall time less that of the same command against the null
 //! server, so that what `ovs-ofctl` takes to read and write falls out; the raw times stand beside it.
+//! An own time less than the null server's noise (half of its interquartile range) counts as that noise.
 //! Memory is the processes' proportional set size once all flows stand, less what they took without.
 
 use crate::report::{Samples, table};
@@ -111,7 +112,8 @@ impl Arguments {
             .iter()
             .map(|result| {
                 let Comparison { way, ovs, footbridge, null } = result;
-                let own = |samples: &Samples| samples.median() - null.median();
+                // What is less than the null server's own spread can't be told from nothing.
+                let own = |samples: &Samples| (samples.median() - null.median()).max(null.noise());
                 vec![
                     way.name().to_owned(),
                     ovs.to_string(),

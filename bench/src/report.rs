@@ -20,6 +20,17 @@ impl Samples {
         }
     }
 
+    /// Half of the range that the middle half of the samples lies in; of fewer than four, of all.
+    pub(crate) fn noise(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let quarter = sorted.len() / 4;
+        match (sorted.get(quarter), sorted.get(sorted.len().saturating_sub(1 + quarter))) {
+            (Some(low), Some(high)) => (high - low) / 2.0,
+            _ => 0.0,
+        }
+    }
+
     fn range(&self) -> (f64, f64) {
         let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
         (least, self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max))
@@ -57,5 +68,6 @@ mod tests {
         assert_eq!(Samples(vec![3.0, 1.0, 2.0]).to_string(), "2.00 (1.00–3.00)");
         assert_eq!(Samples(vec![4.0, 1.0]).median(), 2.5);
         assert_eq!(Samples::default().median(), 0.0);
+        assert_eq!(Samples(vec![1.0, 9.0, 2.0, 4.0]).noise(), 1.0);
     }
 }

@@ -9,7 +9,7 @@ use footbridge_datapath::{
 };
 use footbridge_openflow::flow::FlowStats;
 use footbridge_openflow::wire::{PortReason, RemovedReason};
-use footbridge_openflow::{Action, Flow, PortNames, PortNo};
+use footbridge_openflow::{Flow, PortNames, PortNo};
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
@@ -489,12 +489,7 @@ impl Shared {
         }
         drop(flows);
         let untimed = inner.timed.is_empty();
-        for (came, went) in journal.entries() {
-            if let Some(entry) = went {
-                inner.timed.remove(&entry.id);
-            }
-            inner.timed.extend(came.into_iter().filter(|entry| has_timeout(entry)).map(|entry| entry.id));
-        }
+        journal.keep_timed(&mut inner.timed);
         // Most flows stay for ever: the timer is not to be woken for each.
         if untimed && !inner.timed.is_empty() {
             self.changed.notify_all();
@@ -543,14 +538,6 @@ impl Shared {
         }
         self.commit(inner, flows, journal, None)
     }
-}
-
-/// Whether the flow may end by itself; a `fin_timeout` may give it a timeout later.
-fn has_timeout(entry: &Entry) -> bool {
-    let flow = &entry.flow;
-    flow.idle_timeout != 0
-        || flow.hard_timeout != 0
-        || flow.actions.iter().any(|action| matches!(action, Action::FinTimeout { .. }))
 }
 
 /// Whether and why the flow's time is up. Its hard timeout counts from its last modification, as in

@@ -2,14 +2,21 @@
 
 use crate::events::{FlowChange, FlowEvent};
 use footbridge_datapath::{Change, FlowStatistics};
+use footbridge_openflow::Action;
 use footbridge_openflow::wire::RemovedReason;
 use footbridge_pipeline::{Displaced, Entry, FlowId, Inserted, Pipeline};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The steps of a change, in order.
+/// The steps of a change, in order; and what is asked of all of them together, noted at each step, while
+/// its flow is at hand.
 #[derive(Default)]
-pub(crate) struct Journal(Vec<Step>);
+pub(crate) struct Journal {
+    steps: Vec<Step>,
+    came: Vec<FlowId>,
+    went: Vec<FlowId>,
+    timed: Vec<FlowId>,
+}
 
 enum Step {
     /// A flow is new, or has taken another's place.
@@ -21,30 +28,41 @@ enum Step {
 }
 
 impl Journal {
-    /// An empty journal with room for this many steps.
-    pub(crate) fn with_room(steps: usize) -> Journal {
-        Journal(Vec::with_capacity(steps))
+    /// An empty journal with room for this many new flows.
+    pub(crate) fn with_room(flows: usize) -> Journal {
+        Journal { steps: Vec::with_capacity(flows), came: Vec::with_capacity(flows), ..Journal::default() }
     }
 
     pub(crate) fn added(&mut self, inserted: Inserted) {
-        self.0.push(Step::Added(inserted));
+        self.inserted(&inserted);
+        self.steps.push(Step::Added(inserted));
     }
 
     pub(crate) fn modified(&mut self, inserted: Inserted) {
-        self.0.push(Step::Modified(inserted));
+        self.inserted(&inserted);
+        self.steps.push(Step::Modified(inserted));
+    }
+
+    fn inserted(&mut self, Inserted { entry, replaced }: &Inserted) {
+        self.came.push(entry.id);
+        self.went.extend(replaced.as_ref().map(|old| old.entry().id));
+        if has_timeout(entry) {
+            self.timed.push(entry.id);
+        }
     }
 
     pub(crate) fn removed(&mut self, displaced: Displaced, reason: RemovedReason) {
-        self.0.push(Step::Removed(displaced, reason));
+        self.went.push(displaced.entry().id);
+        self.steps.push(Step::Removed(displaced, reason));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.steps.is_empty()
     }
 
     /// Take every step back: the flows are as before the first.
     pub(crate) fn undo(self, pipeline: &mut Pipeline) {
-        for step in self.0.into_iter().rev() {
+        for step in self.steps.into_iter().rev() {
             match step {
                 Step::Added(Inserted { entry, replaced: None })
                 | Step::Modified(Inserted { entry, replaced: None }) => drop(pipeline.remove(entry.id)),
@@ -57,22 +75,25 @@ impl Journal {
 
     /// All steps together: what came and went within them is in neither list.
     pub(crate) fn change(&self) -> Change {
-        let came = self.entries().filter_map(|(came, _)| came).map(|entry| entry.id);
-        let went: BTreeSet<FlowId> =
-            self.entries().filter_map(|(_, went)| went).map(|entry| entry.id).collect();
-        let added: Vec<FlowId> = came.clone().filter(|id| !went.contains(id)).collect();
-        let came: BTreeSet<FlowId> = if went.is_empty() { BTreeSet::new() } else { came.collect() };
-        Change { added, removed: went.into_iter().filter(|id| !came.contains(id)).collect() }
+        if self.went.is_empty() {
+            return Change { added: self.came.clone(), removed: Vec::new() };
+        }
+        let came: BTreeSet<FlowId> = self.came.iter().copied().collect();
+        let went: BTreeSet<FlowId> = self.went.iter().copied().collect();
+        Change {
+            added: came.difference(&went).copied().collect(),
+            removed: went.difference(&came).copied().collect(),
+        }
     }
 
-    /// The flows that came and those that went, in order, replaced ones among both.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Option<&Arc<Entry>>, Option<&Arc<Entry>>)> + Clone {
-        self.0.iter().map(|step| match step {
-            Step::Added(inserted) | Step::Modified(inserted) => {
-                (Some(&inserted.entry), inserted.replaced.as_ref().map(Displaced::entry))
-            }
-            Step::Removed(old, _) => (None, Some(old.entry())),
-        })
+    /// Keep the set of flows that may end by themselves.
+    pub(crate) fn keep_timed(&self, timed: &mut BTreeSet<FlowId>) {
+        timed.extend(&self.timed);
+        if !timed.is_empty() {
+            self.went.iter().for_each(|id| {
+                timed.remove(id);
+            });
+        }
     }
 
     /// What there is to tell. A modification that changes nothing is not told, as with Open vSwitch.
@@ -81,7 +102,7 @@ impl Journal {
         &self,
         statistics: impl Fn(&Entry) -> FlowStatistics,
     ) -> impl Iterator<Item = FlowChange> {
-        self.0.iter().filter_map(move |step| {
+        self.steps.iter().filter_map(move |step| {
             let (entry, event, before) = match step {
                 Step::Added(inserted) => (&inserted.entry, FlowEvent::Added, inserted.replaced.as_ref()),
                 Step::Modified(inserted) => {
@@ -105,4 +126,12 @@ impl Journal {
             })
         })
     }
+}
+
+/// Whether the flow may end by itself; a `fin_timeout` may give it a timeout later.
+fn has_timeout(entry: &Entry) -> bool {
+    let flow = &entry.flow;
+    flow.idle_timeout != 0
+        || flow.hard_timeout != 0
+        || flow.actions.iter().any(|action| matches!(action, Action::FinTimeout { .. }))
 }
