@@ -61,6 +61,9 @@ pub enum Reason {
     /// Nothing can set it.
     #[error("an action writes a field that cannot be written")]
     ReadOnly,
+    /// There are [`MAX_FLOWS`](crate::table::MAX_FLOWS).
+    #[error("there are as many flows as a bridge can hold")]
+    Full,
     /// Source and destination of `move` are not equally wide.
     #[error("move needs a source and a destination of the same width")]
     MoveWidths,

@@ -19,20 +19,34 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use crate::refusal::{self, Refusal};
+use crate::refusal::{self, Reason, Refusal};
 use crate::time::Time;
 use footbridge_openflow::{Action, Field, Flow, Key, Match};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use shape::{Shape, Slot, Table, hash_words, mask_of, values};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The number of one installed flow, never used for another.
+/// The number of one installed flow, never used for another: later ones are higher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub u64);
+
+/// As many flows as a pipeline can hold: what some gigabytes of memory do.
+pub const MAX_FLOWS: usize = 8 << 20;
+
+/// The lower bits of a [`FlowId`] are the flow's slot, so that it is found without a search; those above
+/// count, and last for 2^40 flows.
+const SLOT_BITS: u32 = 24;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+const _: () = assert!(MAX_FLOWS as u64 <= SLOT_MASK);
+
+impl FlowId {
+    fn slot(self) -> u32 {
+        (self.0 & SLOT_MASK) as u32
+    }
+}
 
 /// An installed flow.
 #[derive(Debug)]
@@ -40,7 +54,7 @@ pub struct Entry {
     /// Its number.
     pub id: FlowId,
     /// The flow as the controller gave it.
-    pub flow: Arc<Flow>,
+    pub flow: Flow,
     /// When it was added, or last replaced by another flow.
     pub added: Time,
     /// When its actions or its cookie were last changed, by adding it or by modifying it: what its
@@ -146,7 +160,6 @@ pub struct Pipeline {
     tables: BTreeMap<u8, Table>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    ids: HashTable<u32>,
     hasher: DefaultHashBuilder,
     next_number: u64,
     counters: EveryTable,
@@ -204,10 +217,7 @@ impl Pipeline {
 
     /// Make room for this many flows more, so that adding them does not have to, time and again.
     pub fn reserve(&mut self, flows: usize) {
-        let (slots, hasher) = (&mut self.slots, &self.hasher);
-        slots.reserve(flows.saturating_sub(self.free.len()));
-        let hash = |i: &u32| slots[*i as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.id));
-        self.ids.reserve(flows, hash);
+        self.slots.reserve(flows.saturating_sub(self.free.len()));
     }
 
     /// Install a flow. One of the same table, priority and match is replaced: it keeps its place
@@ -215,7 +225,10 @@ impl Pipeline {
     pub fn insert(&mut self, flow: Flow, now: Time) -> Result<Inserted, Refusal> {
         refusal::check(&flow)?;
         let standing = self.find_strict(flow.table, flow.priority, &flow.matching);
-        let flow = Arc::new(flow);
+        if standing.is_none() && self.len() >= MAX_FLOWS {
+            let Flow { table, priority, .. } = flow;
+            return Err(Refusal { table, priority, reason: Reason::Full });
+        }
         let counters = match standing.and_then(|index| self.slot(index)) {
             Some(old) if !flow.flags.reset_counts => old.entry.counters.carried_over(),
             _ => FlowCounters::default(),
@@ -238,14 +251,16 @@ impl Pipeline {
         flow.actions = actions.into();
         flow.cookie = cookie.unwrap_or(flow.cookie);
         refusal::check(&flow)?;
-        let (flow, added, counters) = (Arc::new(flow), old.added, old.counters.carried_over());
+        let (added, counters) = (old.added, old.counters.carried_over());
         Ok(Some(self.install(Some(index), Entry { id, flow, added, modified: now, counters })))
     }
 
     /// Put the entry, under a number of its own, in the place of the one that stands there, or in a
     /// new one.
     fn install(&mut self, standing: Option<u32>, mut entry: Entry) -> Inserted {
-        let id = FlowId(self.next_number);
+        let vacant = || self.free.last().copied().unwrap_or(self.slots.len() as u32);
+        let index = standing.unwrap_or_else(vacant);
+        let id = FlowId(self.next_number << SLOT_BITS | u64::from(index));
         self.next_number += 1;
         entry.id = id;
         let entry = Arc::new(entry);
@@ -262,7 +277,6 @@ impl Pipeline {
     /// Take a flow away; None where it was not there.
     pub fn remove(&mut self, id: FlowId) -> Option<Displaced> {
         let index = self.slot_of(id)?;
-        self.unindex_id(id);
         let displaced = self.displaced(index)?;
         let slot = self.slots[index as usize].as_ref()?;
         let (number, conjunctive) = (slot.entry.flow.table, slot.conjunctive);
@@ -282,7 +296,7 @@ impl Pipeline {
     /// it was, in the place of what has replaced it. Changes are undone last one first.
     pub fn restore(&mut self, displaced: Displaced) {
         let Displaced { entry, position, born } = displaced;
-        let Flow { table, priority, matching, .. } = &*entry.flow;
+        let Flow { table, priority, matching, .. } = &entry.flow;
         match self.find_strict(*table, *priority, matching) {
             Some(index) => drop(self.replace(index, entry)),
             None => self.link(entry, position, born),
@@ -292,11 +306,10 @@ impl Pipeline {
     fn link(&mut self, entry: Arc<Entry>, position: u64, born: u64) {
         let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
         let key_hash = hash_words(&self.hasher, values(&entry.flow.matching));
-        let index = self.occupy(Slot { entry, id, key_hash, position, next: None, conjunctive });
-        self.index_id(index, id);
+        self.occupy(Slot { entry, id, key_hash, position, next: None, conjunctive });
         let table = self.tables.entry(number).or_default();
         table.conjunctive += usize::from(conjunctive);
-        table.link(index, born, &mut self.slots);
+        table.link(id.slot(), born, &mut self.slots);
     }
 
     fn displaced(&self, index: u32) -> Option<Displaced> {
@@ -320,12 +333,12 @@ impl Pipeline {
 
     /// How many flows there are.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.len() == 0
     }
 
     /// Every flow, in Open vSwitch's dump order.
@@ -435,7 +448,7 @@ impl Pipeline {
             .collect();
         soft.sort_by_key(|slot| slot.order());
         for level in soft.chunk_by(|a, b| a.entry.flow.priority == b.entry.flow.priority) {
-            for id in complete_conjunctions(level.iter().map(|slot| &*slot.entry.flow)) {
+            for id in complete_conjunctions(level.iter().map(|slot| &slot.entry.flow)) {
                 let mut with_id = key.clone();
                 with_id.set(Field::ConjId, id.into());
                 if let Some(slot) = self.best(table, &with_id) {
@@ -494,45 +507,33 @@ impl Pipeline {
     /// Put the entry in the place of another of the same table, priority and match.
     fn replace(&mut self, index: u32, entry: Arc<Entry>) -> Option<Displaced> {
         let displaced = self.displaced(index)?;
-        self.unindex_id(displaced.entry.id);
         let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
         let slot = self.slots[index as usize].as_mut()?;
         let was_conjunctive = std::mem::replace(&mut slot.conjunctive, conjunctive);
         (slot.entry, slot.id) = (entry, id);
-        self.index_id(index, id);
         if let Some(table) = self.tables.get_mut(&number) {
             table.conjunctive = table.conjunctive + usize::from(conjunctive) - usize::from(was_conjunctive);
         }
         Some(displaced)
     }
 
-    fn occupy(&mut self, slot: Slot) -> u32 {
-        if let Some(index) = self.free.pop() {
-            self.slots[index as usize] = Some(slot);
-            return index;
+    /// Fill the slot that the id says, which is vacant.
+    fn occupy(&mut self, slot: Slot) {
+        let index = slot.id.slot();
+        match self.slots.get_mut(index as usize) {
+            Some(vacant) => {
+                *vacant = Some(slot);
+                // The last one, but for a flow that is put back out of turn.
+                if let Some(at) = self.free.iter().rposition(|free| *free == index) {
+                    self.free.swap_remove(at);
+                }
+            }
+            None => self.slots.push(Some(slot)),
         }
-        self.slots.push(Some(slot));
-        (self.slots.len() - 1) as u32
     }
 
     fn slot_of(&self, id: FlowId) -> Option<u32> {
-        let is = |index: &u32| self.slot(*index).is_some_and(|slot| slot.id == id);
-        self.ids.find(self.hasher.hash_one(id), is).copied()
-    }
-
-    fn index_id(&mut self, index: u32, id: FlowId) {
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.ids.insert_unique(self.hasher.hash_one(id), index, |i| {
-            slots[*i as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.id))
-        });
-    }
-
-    fn unindex_id(&mut self, id: FlowId) {
-        let slots = &self.slots;
-        let is = |i: &u32| slots[*i as usize].as_ref().is_some_and(|slot| slot.id == id);
-        if let Ok(found) = self.ids.find_entry(self.hasher.hash_one(id), is) {
-            found.remove();
-        }
+        self.slot(id.slot()).filter(|slot| slot.id == id).map(|_| id.slot())
     }
 }
 

@@ -63,10 +63,10 @@ pub enum ChangeError<E> {
 }
 
 /// One flow with its statistics.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FlowReport {
     /// The flow.
-    pub flow: Arc<Flow>,
+    pub entry: Arc<Entry>,
     /// Packets that it took.
     pub packets: u64,
     /// Their bytes.
@@ -80,6 +80,11 @@ pub struct FlowReport {
 }
 
 impl FlowReport {
+    /// The flow itself.
+    pub fn flow(&self) -> &Flow {
+        &self.entry.flow
+    }
+
     /// The statistics as flow text prints them.
     pub fn stats(&self) -> FlowStats {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
@@ -431,10 +436,10 @@ impl Bridge {
 }
 
 /// A flow with what passed it.
-pub(crate) fn report(entry: &Entry, statistics: FlowStatistics, now: Time) -> FlowReport {
+pub(crate) fn report(entry: &Arc<Entry>, statistics: FlowStatistics, now: Time) -> FlowReport {
     let FlowStatistics { packets, bytes, last_used } = statistics;
     FlowReport {
-        flow: Arc::clone(&entry.flow),
+        entry: Arc::clone(entry),
         packets,
         bytes,
         age: now.since(entry.added),

@@ -66,13 +66,7 @@ pub enum FlowModError {
         /// The flow's priority.
         priority: u16,
     },
-    /// There are as many flows as there can be.
-    #[error("the bridge has {MAX_FLOWS} flows, as many as it can hold")]
-    Full,
 }
-
-/// As many flows as a bridge can hold: what some gigabytes of memory do.
-pub const MAX_FLOWS: usize = 8 << 20;
 
 /// A choice among flows. The default takes all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -263,9 +257,6 @@ fn add(pipeline: &mut Pipeline, flow: Flow, now: Time, journal: &mut Journal) ->
     let Flow { table, priority, matching, .. } = &flow;
     if flow.flags.check_overlap && pipeline.overlapping(*table, *priority, matching).next().is_some() {
         return Err(FlowModError::Overlap { table: *table, priority: *priority });
-    }
-    if pipeline.len() >= MAX_FLOWS && pipeline.get_strict(*table, *priority, matching).is_none() {
-        return Err(FlowModError::Full);
     }
     journal.added(pipeline.insert(flow, now)?);
     Ok(())

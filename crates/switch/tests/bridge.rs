@@ -57,7 +57,7 @@ impl Bed {
     fn dump(&self, filter: &str) -> Vec<String> {
         let names = self.bridge.port_names();
         let flows = self.bridge.flows(&FlowFilter::parse(filter, &names).unwrap());
-        flows.iter().map(|report| report.flow.display(&names).to_string().trim().to_owned()).collect()
+        flows.iter().map(|report| report.flow().display(&names).to_string().trim().to_owned()).collect()
     }
 }
 

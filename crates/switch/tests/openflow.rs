@@ -64,7 +64,10 @@ impl Bed {
 
     fn flows(&self) -> Vec<String> {
         let flows = self.bridge.flows(&FlowFilter::default());
-        flows.iter().map(|flow| flow.flow.display(&PortNames::none()).to_string().trim().to_owned()).collect()
+        flows
+            .iter()
+            .map(|flow| flow.flow().display(&PortNames::none()).to_string().trim().to_owned())
+            .collect()
     }
 }
 

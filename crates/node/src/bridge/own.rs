@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// New flows stand when old ones go: both in one bundle, which a packet sees whole.
 pub(super) fn program(bridge: &Bridge, wanted: &[Flow]) -> Result<usize, BundleError> {
     let present = bridge.flows(&FlowFilter::default());
-    let changes = flows::diff(wanted, present.iter().map(|report| &*report.flow));
+    let changes = flows::diff(wanted, present.iter().map(|report| report.flow()));
     if !changes.is_empty() {
         bridge.bundle(&changes)?;
     }

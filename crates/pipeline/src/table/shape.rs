@@ -34,7 +34,7 @@ pub(super) struct Shape {
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) entry: Arc<Entry>,
-    /// The entry's number and its masked key's hash, here as well: hash tables that grow ask for them
+    /// The entry's number and its masked key's hash, here as well: a hash table that grows asks for it
     /// of every flow, and not to look into each keeps that cheap.
     pub(super) id: FlowId,
     pub(super) key_hash: u64,

@@ -11,7 +11,7 @@ use footbridge_pipeline::conntrack::{Connection, Endpoint, Progress, Tuple};
 use footbridge_pipeline::fdb::FdbEntry;
 
 pub(super) fn flow(report: &FlowReport, names: &PortNames, stats: bool) -> FlowRow {
-    let flow = &report.flow;
+    let flow = report.flow();
     let text = if stats {
         flow.display_with_stats(&report.stats(), names).to_string()
     } else {

@@ -52,7 +52,6 @@ impl Failure {
             Failure::Refused(refusal) => refusal.code,
             Failure::Flow(FlowModError::Refused(refusal)) => of_reason(refusal.reason),
             Failure::Flow(FlowModError::Overlap { .. }) => ErrorCode::FmfcOverlap,
-            Failure::Flow(FlowModError::Full) => ErrorCode::FmfcTableFull,
             Failure::Datapath(_) => ErrorCode::FmfcUnknown,
             Failure::Encode(_) => ErrorCode::BrcBadType,
         }
@@ -61,6 +60,7 @@ impl Failure {
 
 fn of_reason(reason: Reason) -> ErrorCode {
     match reason {
+        Reason::Full => ErrorCode::FmfcTableFull,
         Reason::NoGroup => ErrorCode::BacBadOutGroup,
         Reason::NoMeter => ErrorCode::MmfcInvalidMeter,
         Reason::Nat | Reason::Helper => ErrorCode::NxbacCtDatapathSupport,

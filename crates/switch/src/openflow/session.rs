@@ -17,7 +17,7 @@ use footbridge_openflow::wire::{
     ErrorMessage, FlowFormat, FlowRemoved, Form, Header, Hello, Message, PacketIn, PacketInFormat, PortMod,
     PortStatus, Refusal, Role, RoleMessage, Setting, SwitchConfig, TlvTableReply, Version, Versions,
 };
-use footbridge_openflow::{Field, Flow, Key, Match, PortNo};
+use footbridge_openflow::{Field, Key, Match, PortNo};
 use footbridge_pipeline::packet::is_packet_field;
 use std::sync::Arc;
 
@@ -457,7 +457,7 @@ impl Session {
     fn flow_removed(&self, change: &FlowChange) -> Option<Message> {
         let FlowEvent::Removed(reason, statistics) = change.event else { return None };
         let report = report(&change.entry, statistics, clock::now());
-        let flow: &Flow = &report.flow;
+        let flow = report.flow();
         let seconds = u32::try_from(report.age.as_secs()).unwrap_or(u32::MAX);
         Some(Message::FlowRemoved(FlowRemoved {
             form: match self.flow_format {

@@ -7,12 +7,12 @@ use super::convert::{Failure, TABLES, requested};
 use super::describe;
 use super::hub::Hub;
 use crate::{Bridge, FlowFilter, FlowReport};
+use footbridge_openflow::PortNo;
 use footbridge_openflow::wire::stats::{
     AggregateStats, FlowEntry, FlowStatsRequest, ReplyBody, ReplyKind, ReplyWriter, StatsRequest, TableDesc,
     TableFeatures, TableStats,
 };
 use footbridge_openflow::wire::{Context, ErrorCode, Form, Refusal, TlvTable, Version};
-use footbridge_openflow::{Flow, PortNo};
 use footbridge_pipeline::Entry;
 use std::sync::Arc;
 
@@ -161,5 +161,5 @@ impl FlowDump {
 }
 
 fn flow_entry(report: &FlowReport) -> FlowEntry {
-    FlowEntry { flow: Flow::clone(&report.flow), stats: report.stats() }
+    FlowEntry { flow: report.flow().clone(), stats: report.stats() }
 }
