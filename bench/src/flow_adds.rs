@@ -2,6 +2,7 @@
 //!
 //! A switch's own time is the command's wall time less that of the same command against the null
 //! server, so that what `ovs-ofctl` takes to read and write falls out; the raw times stand beside it.
+//! Busy is the processor time of the switch's own processes, which waking up from idle does not blur.
 //! An own time less than the null server's noise (half of its interquartile range) counts as that noise.
 //! Memory is the processes' proportional set size once all flows stand, less what they took without.
 
@@ -49,21 +50,30 @@ impl Way {
         }
     }
 
-    fn add(self, switch: &Switch, file: &str) -> Result<f64> {
+    /// Seconds of the command, and seconds that the switch's processors were busy.
+    fn add(self, switch: &Switch, file: &str) -> Result<(f64, f64)> {
+        let before = switch.cpu()?;
         let took = match self {
             Way::Plain => switch.ofctl(&["add-flows", "br0", file]),
             Way::Bundle => switch.ofctl(&["--bundle", "add-flows", "br0", file]),
         };
-        Ok(took?.as_secs_f64())
+        Ok((took?.as_secs_f64(), switch.cpu()? - before))
     }
 }
 
 #[derive(Debug, Serialize)]
 struct Comparison {
     way: Way,
-    ovs: Samples,
-    footbridge: Samples,
-    null: Samples,
+    ovs: Timed,
+    footbridge: Timed,
+    null: Timed,
+}
+
+/// One switch's rounds.
+#[derive(Debug, Default, Serialize)]
+struct Timed {
+    wall: Samples,
+    cpu: Samples,
 }
 
 impl Arguments {
@@ -76,18 +86,18 @@ impl Arguments {
         std::fs::write(&file, responder_flows(self.flows))?;
         let mut results = Vec::new();
         for way in Way::ALL {
-            let (mut ovs, mut footbridge, mut null) =
-                (Samples::default(), Samples::default(), Samples::default());
+            let (mut ovs, mut footbridge, mut null) = (Timed::default(), Timed::default(), Timed::default());
             for round in 1..=self.rounds {
-                for (samples, start) in [
+                for (timed, start) in [
                     (&mut null, Switch::null as fn() -> Result<Switch>),
                     (&mut footbridge, Switch::footbridge),
                     (&mut ovs, Switch::ovs),
                 ] {
                     let switch = start()?;
-                    let took = way.add(&switch, &file)?;
-                    eprintln!("round {round}, {:?}, {}: {took:.2} s", way, switch.name);
-                    samples.0.push(took);
+                    let (wall, cpu) = way.add(&switch, &file)?;
+                    eprintln!("round {round}, {way:?}, {}: {wall:.2} s, {cpu:.2} s busy", switch.name);
+                    timed.wall.0.push(wall);
+                    timed.cpu.0.push(cpu);
                 }
             }
             results.push(Comparison { way, ovs, footbridge, null });
@@ -113,16 +123,19 @@ impl Arguments {
             .map(|result| {
                 let Comparison { way, ovs, footbridge, null } = result;
                 // What is less than the null server's own spread can't be told from nothing.
-                let own = |samples: &Samples| (samples.median() - null.median()).max(null.noise());
+                let own = |timed: &Timed| (timed.wall.median() - null.wall.median()).max(null.wall.noise());
                 vec![
                     way.name().to_owned(),
-                    ovs.to_string(),
-                    footbridge.to_string(),
-                    null.to_string(),
-                    format!("{:.1}", ovs.median() / footbridge.median()),
+                    ovs.wall.to_string(),
+                    footbridge.wall.to_string(),
+                    null.wall.to_string(),
+                    format!("{:.1}", ovs.wall.median() / footbridge.wall.median()),
                     format!("{:.2}", own(ovs)),
                     format!("{:.2}", own(footbridge)),
                     format!("{:.1}", own(ovs) / own(footbridge)),
+                    format!("{:.2}", ovs.cpu.median()),
+                    format!("{:.2}", footbridge.cpu.median()),
+                    format!("{:.1}", ovs.cpu.median() / footbridge.cpu.median()),
                 ]
             })
             .collect();
@@ -135,6 +148,9 @@ impl Arguments {
             "OVS's own time, s",
             "Footbridge's own time, s",
             "ratio of own times",
+            "OVS busy, s",
+            "Footbridge busy, s",
+            "ratio of busy times",
         ];
         let mut text = format!("{} flows, {} rounds: median (least–most)\n\n", self.flows, self.rounds);
         text += &table(&head, &rows);

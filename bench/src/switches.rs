@@ -74,6 +74,20 @@ impl Switch {
         Ok(begun.elapsed())
     }
 
+    /// What the switch's processes have taken of processors until now, in seconds.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        let ticks_per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100) as f64;
+        let mut ticks = 0;
+        for child in &self.children {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+            // Behind the name, which is in parentheses and may hold anything: state is the first field.
+            let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+            let times: Vec<u64> = fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+            ticks += times.iter().sum::<u64>();
+        }
+        Ok(ticks as f64 / ticks_per_second)
+    }
+
     /// What the switch's processes take of memory, in bytes: their proportional set sizes.
     pub(crate) fn memory(&self) -> Result<u64> {
         let mut sum = 0;
