@@ -16,6 +16,7 @@
 
 pub mod clock;
 pub mod device;
+pub mod ebpf;
 mod error;
 mod frame;
 pub mod offload;
