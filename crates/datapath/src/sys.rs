@@ -162,19 +162,6 @@ impl Device {
         Ok(i32::from(flags))
     }
 
-    /// The longest payload of a frame, bytes (`SIOCGIFMTU`).
-    #[allow(unsafe_code, reason = "ioctl(2) with a structure that nix has no type for")]
-    pub(crate) fn mtu(&self) -> Result<u32, Errno> {
-        let mut request =
-            libc::ifreq { ifr_name: self.name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_mtu: 0 } };
-        // SAFETY: `request` is an ifreq with a terminated name, alive during the call.
-        let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
-        Errno::result(result)?;
-        // SAFETY: the kernel has set the MTU, and any bits are a valid integer.
-        let mtu = unsafe { request.ifr_ifru.ifru_mtu };
-        u32::try_from(mtu).map_err(|_| Errno::EINVAL)
-    }
-
     /// The hardware address (`SIOCGIFHWADDR`), of which an Ethernet device has six bytes.
     #[allow(unsafe_code, reason = "ioctl(2) with a structure that nix has no type for")]
     pub(crate) fn mac(&self) -> Result<[u8; 6], Errno> {

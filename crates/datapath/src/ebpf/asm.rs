@@ -81,6 +81,7 @@ pub(crate) enum Helper {
     Redirect = 23,
     SkbLoadBytes = 26,
     KtimeGetBootNs = 125,
+    CheckMtu = 163,
 }
 
 /// A place in the program that jumps go to, until it is bound.
@@ -151,11 +152,6 @@ impl Asm {
         }
     }
 
-    /// Whether some way through the program leads here.
-    pub(crate) fn is_live(&self) -> bool {
-        !self.dead
-    }
-
     /// A label, to be bound later.
     pub(crate) fn label(&mut self) -> Label {
         self.waiting.push(Some(Vec::new()));
@@ -180,8 +176,8 @@ impl Asm {
         }
         if !fixups.is_empty() {
             self.dead = false;
+            self.bound = self.instructions.len();
         }
-        self.bound = self.instructions.len();
         for fixup in fixups {
             self.resolve(fixup);
         }
@@ -344,7 +340,7 @@ mod tests {
         asm.jump_if_imm(Cmp::Eq, Reg::R0, 1, never);
         asm.bind(never);
         asm.set(Reg::R0, 1);
-        assert!(!asm.is_live());
+        assert!(asm.dead);
         asm.bind(end);
         asm.exit();
         let code = asm.finish().unwrap();

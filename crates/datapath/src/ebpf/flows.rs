@@ -46,6 +46,8 @@ pub(super) struct Compiled {
     blocks: Blocks,
     flows: HashMap<FlowId, Installed>,
     tables: BTreeMap<u8, Table>,
+    /// How many programs were put in force.
+    programs: u64,
 }
 
 /// A flow in force.
@@ -112,12 +114,12 @@ impl Compiled {
         let shared = Arc::new(Shared {
             programs: Map::new(MapKind::ProgArray, "fb_program", 4, 4, 1)?,
             port_counters: Map::new(MapKind::PerCpuArray, "fb_ports", 4, layout::PORT_COUNTERS, PORTS)?,
-            out_ports: Map::new(MapKind::Array, "fb_outputs", 4, layout::PORT_VALUE, MAX_PORT + 1)?,
+            out_ports: Map::new(MapKind::Array, "fb_outputs", 4, 8, MAX_PORT + 1)?,
             scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
         });
         let slots = Slots::new(SLOTS)?;
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
-        let compiled = Compiled { shared, slots, blocks, flows, tables };
+        let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1 };
         compiled.replace_program(&compiled.slots, &compiled.tables)?;
         Ok(compiled)
     }
@@ -138,6 +140,12 @@ impl Compiled {
             Some(installed) => sum(here, self.slots.statistics(installed)),
             None => here,
         }
+    }
+
+    /// How many programs were put in force so far: changes that were one write made none.
+    #[cfg(test)]
+    pub(super) fn programs_made(&self) -> u64 {
+        self.programs
     }
 
     /// Put a change of the flows in force.
@@ -248,6 +256,7 @@ impl Compiled {
         let written = built.and_then(|tables| {
             self.replace_program(&self.slots, &tables)?;
             self.tables = tables;
+            self.programs += 1;
             Ok(())
         });
         self.settle(written, fresh, removed)

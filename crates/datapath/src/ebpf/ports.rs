@@ -21,12 +21,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often devices are looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// What a frame may be longer than its device's MTU: the Ethernet header.
-const ETHERNET_HEADER: u32 = 14;
 
 type Command = Box<dyn FnOnce(&mut Worker) + Send>;
 
@@ -109,17 +107,21 @@ struct Port {
 struct Attached {
     ifindex: u32,
     up: bool,
-    longest: u32,
     _link: TcLink,
 }
 
 impl Worker {
     fn run(mut self, commands: &Receiver<Command>) {
+        let mut last_look = Instant::now();
         loop {
-            match commands.recv_timeout(LOOK) {
+            match commands.recv_timeout(LOOK.saturating_sub(last_look.elapsed())) {
                 Ok(command) => command(&mut self),
-                Err(RecvTimeoutError::Timeout) => self.refresh(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if last_look.elapsed() >= LOOK {
+                self.refresh();
+                last_look = Instant::now();
             }
         }
     }
@@ -160,7 +162,7 @@ impl Worker {
         let port = self.ports.remove(&number).ok_or(Error::NoSuchPort { number })?;
         self.state.ports.remove(number);
         self.free.push_back(port.slot);
-        let none = [0; layout::PORT_VALUE];
+        let none = [0; 8];
         Ok(self.shared.out_ports.put(&number.0.to_ne_bytes(), &none).map_err(EbpfError::from)?)
     }
 
@@ -212,14 +214,12 @@ impl Port {
         let device = sys::Device::named(&self.ifname);
         if let Some(attached) = &mut self.attached {
             attached.up = device.as_ref().is_ok_and(|device| device.is_up().unwrap_or(false));
-            let mtu = device.as_ref().map_or(0, |device| device.mtu().unwrap_or(0));
-            attached.longest = mtu.saturating_add(ETHERNET_HEADER);
         }
-        let (ifindex, longest) = match &self.attached {
-            Some(Attached { ifindex, up: true, longest, .. }) => (*ifindex, *longest),
-            Some(_) | None => (0, 0),
+        let ifindex = match &self.attached {
+            Some(Attached { ifindex, up: true, .. }) => *ifindex,
+            Some(_) | None => 0,
         };
-        let value = layout::port_value(ifindex, self.slot, longest);
+        let value = layout::port_value(ifindex, self.slot);
         if let Err(error) = shared.out_ports.put(&number.0.to_ne_bytes(), &value) {
             tracing::error!(port = self.name, %error, "nothing can be sent to the port");
         }
@@ -233,7 +233,7 @@ impl Port {
         match self.root.attach(ifindex) {
             Ok(link) => {
                 self.refused = false;
-                Some(Attached { ifindex, up: false, longest: 0, _link: link })
+                Some(Attached { ifindex, up: false, _link: link })
             }
             Err(errno) => {
                 if !std::mem::replace(&mut self.refused, true) {

@@ -12,8 +12,8 @@ const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
-const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
+#[cfg(test)]
 const PROG_TEST_RUN: libc::c_int = 10;
 const LINK_CREATE: libc::c_int = 28;
 
@@ -63,6 +63,7 @@ struct ProgramAttributes {
     name: [u8; 16],
 }
 
+#[cfg(test)]
 #[repr(C)]
 #[derive(Default)]
 struct TestAttributes {
@@ -96,6 +97,7 @@ struct LinkAttributes {
 impl Attributes for MapAttributes {}
 impl Attributes for ElementAttributes {}
 impl Attributes for ProgramAttributes {}
+#[cfg(test)]
 impl Attributes for TestAttributes {}
 impl Attributes for LinkAttributes {}
 
@@ -137,14 +139,8 @@ pub(super) fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<(), Errno> {
     element(MAP_DELETE_ELEM, map, key, 0, 0)
 }
 
-/// BPF_MAP_GET_NEXT_KEY: the key behind `key`, or the first.
-pub(super) fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-    element(MAP_GET_NEXT_KEY, map, key.unwrap_or_default(), next.as_mut_ptr() as u64, 0)
-}
-
 fn element(command: libc::c_int, map: BorrowedFd<'_>, key: &[u8], value: u64, flags: u64) -> Result<(), Errno> {
-    let key = if key.is_empty() { 0 } else { key.as_ptr() as u64 };
-    let map = map.as_raw_fd().cast_unsigned();
+    let (map, key) = (map.as_raw_fd().cast_unsigned(), key.as_ptr() as u64);
     let mut attributes = ElementAttributes { map, padding: 0, key, value, flags };
     bpf(command, &mut attributes).map(drop)
 }
@@ -175,6 +171,7 @@ pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32) -> Result<Owned
     bpf(LINK_CREATE, &mut attributes).map(owned)
 }
 
+#[cfg(test)]
 /// What a test run gave.
 pub(super) struct TestRun {
     /// What the program returned: TC_ACT_*.
@@ -183,6 +180,7 @@ pub(super) struct TestRun {
     pub(super) duration: u32,
 }
 
+#[cfg(test)]
 /// BPF_PROG_TEST_RUN: `repeat` runs on the frame. `context` is the start of a `struct __sk_buff`.
 pub(super) fn test_run(
     program: BorrowedFd<'_>,

@@ -138,12 +138,15 @@ fn field_in(word: u8, mask: u64) -> &'static str {
 struct Known {
     arp: bool,
     ipv4: bool,
+    /// Its IP protocol.
+    proto: Option<u128>,
 }
 
 impl Known {
     fn of(matching: &Match) -> Known {
         let eth_type = matching.exact(Field::EthType);
-        Known { arp: matches!(eth_type, Some(0x0806 | 0x8035)), ipv4: eth_type == Some(0x0800) }
+        let arp = matches!(eth_type, Some(0x0806 | 0x8035));
+        Known { arp, ipv4: eth_type == Some(0x0800), proto: matching.exact(Field::NwProto) }
     }
 }
 
@@ -167,6 +170,8 @@ impl List {
                 Ok(())
             }
             Action::Move { src, dst } => self.copy(*src, *dst),
+            Action::ModTpSrc(port) => self.write_port(action, [Field::TcpSrc, Field::UdpSrc], *port),
+            Action::ModTpDst(port) => self.write_port(action, [Field::TcpDst, Field::UdpDst], *port),
             Action::DecTtl(controllers) if controllers == &[0] && self.known.ipv4 => {
                 self.block.ops.push(Op::DecTtl);
                 Ok(())
@@ -216,6 +221,15 @@ impl List {
             self.block.ops.push(Op::Write { word: term.word, mask: term.mask, value, needs });
         }
         Ok(())
+    }
+
+    /// Write a port of TCP or UDP, whichever the flow takes.
+    fn write_port(&mut self, action: &Action, [tcp, udp]: [Field; 2], port: u16) -> Result<(), What> {
+        match self.known.proto {
+            Some(6) => self.write(tcp, port.into(), 0xffff),
+            Some(17) => self.write(udp, port.into(), 0xffff),
+            _ => Err(What::Action(action.name())),
+        }
     }
 
     fn copy(&mut self, src: Subfield, dst: Subfield) -> Result<(), What> {

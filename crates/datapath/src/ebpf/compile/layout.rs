@@ -92,19 +92,10 @@ pub(crate) const fn flow_value(priority: u16, block: u16, slot: u32) -> u64 {
     (priority as u64) << 48 | (block as u64) << 32 | slot as u64
 }
 
-/// Where in a port's value the longest frame is that its device takes; 64 bits.
-pub(crate) const PORT_LONGEST: i16 = 8;
-/// The length of a port's value.
-pub(crate) const PORT_VALUE: usize = 16;
-
-/// A port as the output map holds it, two 64-bit words. The first is 0 for none, else its device's index
-/// in bits 31..0 (0 while the device is down), its slot in 47..32, and 1 above.
-pub(crate) fn port_value(ifindex: u32, slot: u16, longest: u32) -> [u8; PORT_VALUE] {
-    let value = 1 << 48 | u64::from(slot) << 32 | u64::from(ifindex);
-    let mut bytes = [0; PORT_VALUE];
-    bytes[..8].copy_from_slice(&value.to_ne_bytes());
-    bytes[8..].copy_from_slice(&u64::from(longest).to_ne_bytes());
-    bytes
+/// A port as the output map holds it: 0 for none, else its device's index in bits 31..0 (0 while the
+/// device is down), its slot in 47..32, and 1 above.
+pub(crate) fn port_value(ifindex: u32, slot: u16) -> [u8; 8] {
+    (1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
 }
 
 /// How many drop reasons a port's counters have room for.

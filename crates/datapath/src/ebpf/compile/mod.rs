@@ -28,6 +28,8 @@ mod parse;
 mod table;
 
 pub(super) use output::TC_ACT_SHOT;
+#[cfg(test)]
+pub(super) use output::record;
 pub(super) use parse::SKB_CB;
 
 use super::asm::{Asm, AsmError, Label};
@@ -130,7 +132,7 @@ pub(super) enum Outputs {
     /// The frame goes to the port's device.
     Redirect,
     /// The frame goes to a record in the map with this descriptor, for BPF_PROG_TEST_RUN, in which no
-    /// redirect can be seen. See [`output::RECORD`].
+    /// redirect can be seen. See [`record`].
     #[cfg(test)]
     Record(i32),
 }

@@ -3,11 +3,13 @@
 
 use super::action::HIGHEST_PORT;
 use super::layout::{
-    self, DROPS, L3, L4, L4_PROTO, LENGTH, LOST, PORT_LONGEST, SENT, TX_BYTES, TX_ERRORS, TX_PACKETS, frame_word, key_word,
+    self, DROPS, L3, L4, L4_PROTO, LENGTH, LOST, SENT, TX_BYTES, TX_ERRORS, TX_PACKETS, frame_word, key_word,
     word,
 };
 #[cfg(test)]
 use super::Outputs;
+#[cfg(test)]
+use record::{RECORDED_BYTES, RECORDS};
 use super::Program;
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Asm, Cmp, Helper, Label, Size};
@@ -22,18 +24,19 @@ const BPF_F_PSEUDO_HDR: u64 = 0x10;
 const BPF_F_MARK_MANGLED_0: u64 = 0x20;
 
 /// The record of a test run: how many outputs (32 bits, then 32 unused), and that many of these: the
-/// port, the length, the frame's first [`RECORDED_BYTES`].
+/// port, the length, the frame's first bytes.
 #[cfg(test)]
-pub(crate) const RECORD: usize = 8 + RECORDS * (8 + RECORDED_BYTES);
-#[cfg(test)]
-pub(crate) const RECORDS: usize = 8;
-#[cfg(test)]
-pub(crate) const RECORDED_BYTES: usize = 512;
+pub(crate) mod record {
+    /// Its length.
+    pub(crate) const RECORD: usize = 8 + RECORDS * (8 + RECORDED_BYTES);
+    /// How many outputs it has room for.
+    pub(crate) const RECORDS: usize = 8;
+    /// How much of a frame it has room for.
+    pub(crate) const RECORDED_BYTES: usize = 512;
+}
 
-/// Where in `struct __sk_buff` the length of a superframe's parts is, 0 for a plain frame.
-const SKB_GSO_SIZE: i16 = 176;
-/// Where on the stack the longest frame for the device is kept.
-const LONGEST: i16 = -40;
+/// A frame of this length fits every device: the least MTU of IPv4 (RFC 791), and the Ethernet header.
+const ALWAYS_FITS: i32 = 68 + 14;
 
 /// One field of a header, as it is written to the frame.
 struct Part {
@@ -48,21 +51,25 @@ struct Part {
 impl Program<'_> {
     /// The last parts of the program: where packets end, and the function that readies frames.
     pub(super) fn finish(&mut self) {
-        for (label, reason) in
-            [(self.no_flow, DropReason::NoFlow), (self.flow_drop, DropReason::FlowDrop)]
-        {
-            self.asm.bind(label);
-            self.asm.load(Size::W, R1, R9, SENT);
-            self.asm.jump_if_imm(Cmp::Ne, R1, 0, self.end);
-            self.asm.load(Size::W, R1, R9, LOST);
-            self.asm.jump_if_imm(Cmp::Ne, R1, 0, self.end);
-            self.count_drop(reason);
-            self.asm.jump(self.end);
-        }
+        self.asm.bind(self.flow_drop);
+        self.end_where(SENT);
+        // What was lost since the look-up is counted already.
+        self.end_where(LOST);
+        self.count_drop(DropReason::FlowDrop);
+        self.asm.jump(self.end);
+        self.asm.bind(self.no_flow);
+        self.end_where(SENT);
+        self.count_drop(DropReason::NoFlow);
         self.asm.bind(self.end);
         self.drop_now();
         self.asm.bind(self.prepare);
         self.prepare();
+    }
+
+    /// The packet is over where this word of the scratch is not 0.
+    fn end_where(&mut self, offset: i16) {
+        self.asm.load(Size::W, R1, R9, offset);
+        self.asm.jump_if_imm(Cmp::Ne, R1, 0, self.end);
     }
 
     /// `prepare(packet, scratch, port)`: bring the frame up to date. Returns the device's index; 0 where
@@ -80,8 +87,6 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, nowhere);
         self.asm.load(Size::D, R8, R0, 0);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, nowhere);
-        self.asm.load(Size::D, R1, R0, PORT_LONGEST);
-        self.asm.store(Size::D, R10, LONGEST, R1);
         self.flush();
         #[cfg(test)]
         if let Outputs::Record(map) = self.outputs {
@@ -96,16 +101,21 @@ impl Program<'_> {
         self.asm.shl(R8, 32);
         self.asm.shr(R8, 32);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, down);
-        // The kernel cuts superframes up; whatever else is too long it would drop unseen. Tags don't count.
-        self.asm.load(Size::W, R1, R6, SKB_GSO_SIZE);
-        self.asm.jump_if_imm(Cmp::Ne, R1, 0, fits);
         self.asm.load(Size::W, R1, R9, LENGTH);
-        self.asm.load(Size::H, R2, R9, key_word(word(Field::VlanTci)));
-        self.asm.alu_imm(Alu::And, R2, 0x1000, R3);
-        self.asm.shr(R2, 10);
-        self.asm.alu(Alu::Sub, R1, R2);
-        self.asm.load(Size::D, R2, R10, LONGEST);
-        self.asm.jump_if(Cmp::Le, R1, R2, fits);
+        self.asm.jump_if_imm(Cmp::Le, R1, ALWAYS_FITS, fits);
+        // Superframes the kernel cuts up; what else is too long it would drop unseen.
+        self.asm.mov(R7, R0);
+        self.asm.store_imm(Size::W, R10, -4, 0);
+        self.asm.mov(R1, R6);
+        self.asm.mov(R2, R8);
+        self.asm.mov(R3, R10);
+        self.asm.alu_imm(Alu::Add, R3, (-4i64).cast_unsigned(), R4);
+        self.asm.set(R4, 0);
+        self.asm.set(R5, 0);
+        self.asm.call(Helper::CheckMtu);
+        self.asm.mov(R1, R0);
+        self.asm.mov(R0, R7);
+        self.asm.jump_if_imm(Cmp::Eq, R1, 0, fits);
         self.increment(R0, DROPS + 8 * i16::from(DropReason::TooBig as u8));
         self.asm.jump(unsent);
         self.asm.bind(down);

@@ -38,7 +38,7 @@ impl Program<'_> {
             if !before.is_empty() {
                 self.stop_where_beaten(before, shape, hit);
             }
-            self.shape(before, shape, hit);
+            self.shape(before, shape);
         }
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, self.no_flow);
         self.asm.bind(hit);
@@ -65,7 +65,7 @@ impl Program<'_> {
     }
 
     /// Look the packet up in one shape; R8 becomes its flow where that is better.
-    fn shape(&mut self, before: &[ShapePlan], shape: &ShapePlan, hit: Label) {
+    fn shape(&mut self, before: &[ShapePlan], shape: &ShapePlan) {
         let next = self.asm.label();
         match shape.source {
             Source::One(value) => self.asm.set(R1, value),
@@ -84,12 +84,9 @@ impl Program<'_> {
                 self.asm.load(Size::D, R1, R0, 0);
             }
         }
-        if before.is_empty() {
+        if before.iter().all(|other| other.priorities.0 > shape.priorities.1) {
+            // Any flow found before would have ended the look-up.
             self.asm.mov(R8, R1);
-        } else if before.iter().all(|other| other.priorities.0 > shape.priorities.1) {
-            // The flows before would have ended the look-up.
-            self.asm.mov(R8, R1);
-            self.asm.jump(hit);
         } else {
             self.better_of_two();
         }

@@ -1,0 +1,1 @@
+//! What can't be compiled is refused by name.
