@@ -7,8 +7,11 @@ mod common;
 #[allow(dead_code, reason = "claims about what this datapath does not do yet")]
 mod suite;
 
-use footbridge_datapath::Datapath;
+use footbridge_datapath::{Attachment, Change, Datapath, PortSpec};
 use footbridge_datapath::ebpf::Ebpf;
+use footbridge_openflow::text::parse_flow;
+use footbridge_openflow::{Action, Flow, PortNames, PortNo};
+use footbridge_pipeline::DropReason;
 
 fn ebpf() -> Box<dyn Datapath> {
     Box::new(Ebpf::start().unwrap())
@@ -25,4 +28,66 @@ suite::datapath_suite! {
     serves_others_while_one_port_is_flooded,
     carries_tcp_at_a_sane_speed,
     commits_are_atomic_for_packets,
+}
+
+/// The article's ARP path, without NORMAL: a host asks for a peer's gateway, and the kernel alone answers;
+/// asking under another's address is dropped.
+#[test]
+fn answers_arp_for_peers_in_the_kernel() {
+    const TEST: &str = "answers_arp_for_peers_in_the_kernel";
+    if !common::privileged(TEST) {
+        return;
+    }
+    let namespace = common::Namespace::new("br");
+    let mut datapath = namespace.enter(ebpf);
+    let host = common::host(&namespace, "gw", "10.222.1.1/24");
+    host.must("ip link set dev eth0 address 4e:99:08:c1:53:be");
+    host.must("ip addr add 10.222.1.9/24 dev eth0");
+    let attachment = Attachment::Device { ifname: "gw".to_owned() };
+    datapath.add_port(&PortSpec { number: PortNo(2), name: "antrea-gw0".to_owned(), attachment }).unwrap();
+    commit(datapath.as_mut(), &arp_path());
+    host.must("ip route add 10.222.2.0/24 via 10.222.2.1 dev eth0 onlink");
+    // The kernel asks in the name of the packet's source. Nobody answers the ping itself.
+    let heard = |sender: &str| {
+        host.must("ip neigh flush dev eth0");
+        let _ = host.run(&format!("ping -q -c 1 -W 1 -I {sender} 10.222.2.34"));
+        host.must("ip neigh show 10.222.2.1")
+    };
+    let neighbour = heard("10.222.1.1");
+    assert!(neighbour.contains("lladdr aa:bb:cc:dd:ee:ff"), "{neighbour}");
+    let port = |datapath: &dyn Datapath| datapath.ports().unwrap().remove(0);
+    let before = port(datapath.as_ref());
+    assert!(before.tx.packets >= 1, "{before:?}");
+    let neighbour = heard("10.222.1.9");
+    assert!(!neighbour.contains("lladdr"), "a spoofed request was answered: {neighbour}");
+    let after = port(datapath.as_ref());
+    assert_eq!(after.tx, before.tx);
+    assert!(after.drops.of(DropReason::FlowDrop) > before.drops.of(DropReason::FlowDrop), "{after:?}");
+}
+
+/// Tables 0, 10 and 20 of the article's worker1, less what this datapath refuses.
+fn arp_path() -> Vec<Flow> {
+    let text = include_str!("../../pipeline/tests/data/worker1.flows");
+    let mut names = PortNames::none();
+    for (number, name) in [
+        (1, "antrea-tun0"),
+        (2, "antrea-gw0"),
+        (3, "coredns--3e3abf"),
+        (4, "antrea-o-830766"),
+        (48, "backend1-bab86f"),
+        (49, "frontend-a3ba2f"),
+    ] {
+        names.insert(PortNo(number), name);
+    }
+    let flows = text.lines().map(|line| parse_flow(line.trim(), &names).unwrap());
+    let refused = |action: &Action| *action == Action::output(PortNo::NORMAL);
+    flows.filter(|flow| flow.table <= 20 && !flow.actions.iter().any(refused)).collect()
+}
+
+fn commit(datapath: &mut dyn Datapath, flows: &[Flow]) {
+    let shared = datapath.flows();
+    let mut pipeline = shared.write().unwrap();
+    let now = footbridge_datapath::clock::now();
+    let added = flows.iter().map(|flow| pipeline.insert(flow.clone(), now).unwrap().entry.id).collect();
+    datapath.commit(&pipeline, &Change { added, removed: Vec::new() }).unwrap();
 }

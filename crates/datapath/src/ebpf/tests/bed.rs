@@ -66,7 +66,12 @@ impl Bed {
     pub(super) fn run(&mut self, in_port: PortNo, frame: &[u8]) -> Seen {
         self.record.clear(&0u32.to_ne_bytes()).unwrap();
         let before = self.counters(in_port);
-        self.run_often(in_port, frame, 1);
+        let program = match self.program.take() {
+            Some(program) => program,
+            None => self.compiled.recording(self.record.fd()).unwrap_or_else(|e| panic!("{e}")),
+        };
+        program.run(frame, &context(in_port), 1).unwrap_or_else(|e| panic!("{e}: {frame:02x?}"));
+        self.program = Some(program);
         let after = self.counters(in_port);
         let drops = DropReason::all()
             .map(|reason| (reason, layout::DROPS as usize / 8 + reason as usize))
@@ -83,17 +88,6 @@ impl Bed {
         Seen { outputs: (0..number(0) as usize).map(output).collect(), drops }
     }
 
-    /// Run it many times; the nanoseconds that a run took.
-    pub(super) fn run_often(&mut self, in_port: PortNo, frame: &[u8], repeat: u32) -> u32 {
-        let program = match self.program.take() {
-            Some(program) => program,
-            None => self.compiled.recording(self.record.fd()).unwrap_or_else(|e| panic!("{e}")),
-        };
-        let (_, duration) = program.run(frame, &context(in_port), repeat).unwrap_or_else(|e| panic!("{e}: {frame:02x?}"));
-        self.program = Some(program);
-        duration
-    }
-
     fn counters(&self, port: PortNo) -> Vec<u64> {
         let shared = self.compiled.shared();
         shared.port_counters.sums(&port.0.to_ne_bytes(), layout::PORT_COUNTERS / 8).unwrap()
@@ -101,7 +95,7 @@ impl Bed {
 }
 
 /// A `struct __sk_buff` with what the root program says of the port: its number, which is also its slot.
-fn context(in_port: PortNo) -> [u8; 68] {
+pub(super) fn context(in_port: PortNo) -> [u8; 68] {
     let mut context = [0; 68];
     for at in [48, 52] {
         context[at..at + 4].copy_from_slice(&in_port.0.to_ne_bytes());
