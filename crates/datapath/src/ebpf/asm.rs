@@ -73,6 +73,7 @@ pub(crate) enum Cmp {
 #[repr(i32)]
 pub(crate) enum Helper {
     MapLookupElem = 1,
+    MapUpdateElem = 2,
     SkbStoreBytes = 9,
     L3CsumReplace = 10,
     L4CsumReplace = 11,
@@ -82,6 +83,7 @@ pub(crate) enum Helper {
     SkbLoadBytes = 26,
     KtimeGetBootNs = 125,
     CheckMtu = 163,
+    Loop = 181,
 }
 
 /// A place in the program that jumps go to, until it is bound.
@@ -111,6 +113,15 @@ pub enum AsmError {
     NotForward,
 }
 
+/// A program as the kernel takes it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Code {
+    /// 8 bytes an instruction.
+    pub(crate) instructions: Vec<[u8; 8]>,
+    /// Which instructions functions begin at, rising; the program's own beginning is not among them.
+    pub(crate) functions: Vec<u32>,
+}
+
 /// A program under way.
 #[derive(Debug, Default)]
 pub(crate) struct Asm {
@@ -119,6 +130,7 @@ pub(crate) struct Asm {
     waiting: Vec<Option<Vec<Fixup>>>,
     /// Nothing leads here.
     dead: bool,
+    functions: Vec<u32>,
     /// Where a label was bound last.
     bound: usize,
     error: Option<AsmError>,
@@ -139,16 +151,17 @@ const EXIT: u8 = 0x95;
 const TO_BIG_ENDIAN: u8 = 0xdc;
 /// What the source register of LD_IMM64 says its value is.
 const PSEUDO_MAP_FD: u8 = 1;
+const PSEUDO_FUNC: u8 = 4;
 /// What the source register of CALL says.
 const PSEUDO_CALL: u8 = 1;
 
 impl Asm {
-    /// The program: 8 bytes an instruction.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, AsmError> {
+    /// The program.
+    pub(crate) fn finish(self) -> Result<Code, AsmError> {
         let still_waiting = self.waiting.iter().flatten().any(|fixups| !fixups.is_empty());
         match self.error.or(still_waiting.then_some(AsmError::NotForward)) {
             Some(error) => Err(error),
-            None => Ok(self.instructions.concat()),
+            None => Ok(Code { instructions: self.instructions, functions: self.functions }),
         }
     }
 
@@ -177,6 +190,9 @@ impl Asm {
         if !fixups.is_empty() {
             self.dead = false;
             self.bound = self.instructions.len();
+        }
+        if fixups.iter().any(|fixup| matches!(fixup, Fixup::Call { .. })) {
+            self.functions.extend(u32::try_from(self.instructions.len()));
         }
         for fixup in fixups {
             self.resolve(fixup);
@@ -297,6 +313,12 @@ impl Asm {
         self.emit(CALL, 0, PSEUDO_CALL, 0, 0);
     }
 
+    /// `dst = function`, for a helper that calls it.
+    pub(crate) fn function(&mut self, dst: Reg, function: Label) {
+        self.wait(function, |at| Fixup::Call { at });
+        self.wide(dst, PSEUDO_FUNC, 0);
+    }
+
     /// Return R0.
     pub(crate) fn exit(&mut self) {
         self.emit(EXIT, 0, 0, 0, 0);
@@ -343,7 +365,7 @@ mod tests {
         assert!(asm.dead);
         asm.bind(end);
         asm.exit();
-        let code = asm.finish().unwrap();
+        let code = asm.finish().unwrap().instructions.concat();
         assert_eq!(code, [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
     }
 
@@ -356,7 +378,7 @@ mod tests {
         asm.set(Reg::R0, u64::MAX >> 1);
         asm.bind(end);
         asm.exit();
-        let code = asm.finish().unwrap();
+        let code = asm.finish().unwrap().instructions.concat();
         assert_eq!(code[8..16], [0x15, 0, 2, 0, 2, 0, 0, 0]);
     }
 

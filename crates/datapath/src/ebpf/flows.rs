@@ -16,7 +16,7 @@ use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePl
 use super::load::{LoadError, Map, MapKind, Program};
 use crate::{Change, FlowStatistics};
 use footbridge_openflow::{Flow, Match};
-use footbridge_pipeline::{Entry, FlowId, Pipeline, Time};
+use footbridge_pipeline::{Entry, FlowId, Pipeline, Time, fdb};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -36,6 +36,10 @@ pub(super) struct Shared {
     pub(super) port_counters: Map,
     /// By number: the port's device.
     pub(super) out_ports: Map,
+    /// How many ports are flooded to, at 0; from 1 on, their numbers.
+    pub(super) flood: Map,
+    /// The addresses that NORMAL learned.
+    pub(super) fdb: Map,
     scratch: Map,
 }
 
@@ -115,6 +119,8 @@ impl Compiled {
             programs: Map::new(MapKind::ProgArray, "fb_program", 4, 4, 1)?,
             port_counters: Map::new(MapKind::PerCpuArray, "fb_ports", 4, layout::PORT_COUNTERS, PORTS)?,
             out_ports: Map::new(MapKind::Array, "fb_outputs", 4, 8, MAX_PORT + 1)?,
+            flood: Map::new(MapKind::Array, "fb_flood", 4, 4, PORTS + 1)?,
+            fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
             scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
         });
         let slots = Slots::new(SLOTS)?;
@@ -372,6 +378,8 @@ impl Compiled {
             flow_counters: slots.counters.fd(),
             arguments: slots.arguments.fd(),
             out_ports: self.shared.out_ports.fd(),
+            fdb: self.shared.fdb.fd(),
+            flood: self.shared.flood.fd(),
         }
     }
 

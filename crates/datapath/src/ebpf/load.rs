@@ -7,6 +7,7 @@
 //! * Keys and values have the sizes that the map was made with; others are EINVAL, not passed on.
 //! * A program that the verifier refuses comes back as an error with the end of the verifier's log.
 
+use super::asm::Code;
 use super::sys;
 use nix::errno::Errno;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -19,6 +20,7 @@ pub(super) enum MapKind {
     Array = 2,
     ProgArray = 3,
     PerCpuArray = 6,
+    LruHash = 9,
 }
 
 /// A hash map takes memory for its elements as they come.
@@ -150,6 +152,23 @@ impl Map {
         }
     }
 
+    /// The keys, as they were at some moment of the call; those that come or go during it may be left out.
+    pub(super) fn keys(&self) -> Result<Vec<Vec<u8>>, LoadError> {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        // A map that changes all the time must not keep this busy.
+        while keys.len() < 2 * self.max_entries as usize {
+            let mut next = vec![0; self.key_size];
+            match sys::map_next_key(self.fd.as_fd(), keys.last().map(Vec::as_slice), &mut next) {
+                Ok(()) => keys.push(next),
+                Err(Errno::ENOENT) => break,
+                Err(errno) => return Err(self.error(errno)),
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
     fn check(&self, key: &[u8], value: usize) -> Result<(), Errno> {
         if key.len() == self.key_size && value == self.value_size { Ok(()) } else { Err(Errno::EINVAL) }
     }
@@ -167,22 +186,26 @@ pub(super) struct Program {
 
 impl Program {
     /// Have the kernel verify and load it.
-    pub(super) fn load(name: &str, code: &[u8]) -> Result<Program, LoadError> {
-        let first = sys::prog_load(code, name, &mut []);
-        let errno = match first {
+    pub(super) fn load(name: &str, code: &Code) -> Result<Program, LoadError> {
+        let refused = |errno, log| LoadError::Program { name: name.to_owned(), errno, log };
+        let btf = sys::btf_load(&types()).map_err(|errno| refused(errno, "no types loaded".to_owned()))?;
+        let types: Vec<[u32; 2]> =
+            std::iter::once(&0).chain(&code.functions).map(|begins| [*begins, FUNCTION]).collect();
+        // A helper calls functions only where the types of all are known.
+        let functions = sys::Functions { btf: btf.as_fd(), types: &types };
+        let functions = (!code.functions.is_empty()).then_some(&functions);
+        let errno = match sys::prog_load(&code.instructions, functions, name, &mut []) {
             Ok(fd) => return Ok(Program { fd }),
             Err(errno) => errno,
         };
         // Once more, for the reason.
         let mut log = vec![0; LOG];
-        let second = sys::prog_load(code, name, &mut log);
-        if let Ok(fd) = second {
+        if let Ok(fd) = sys::prog_load(&code.instructions, functions, name, &mut log) {
             return Ok(Program { fd });
         }
         let text: Vec<u8> = log.into_iter().take_while(|byte| *byte != 0).collect();
         let kept = text.get(text.len().saturating_sub(LOG_KEPT)..).unwrap_or_default();
-        let log = String::from_utf8_lossy(kept).into_owned();
-        Err(LoadError::Program { name: name.to_owned(), errno, log })
+        Err(refused(errno, String::from_utf8_lossy(kept).into_owned()))
     }
 
     /// Its descriptor as a value for a map of programs.
@@ -208,6 +231,27 @@ impl Program {
 #[derive(Debug)]
 pub(super) struct Link {
     _fd: OwnedFd,
+}
+
+/// The number of the functions' type in [`types`].
+const FUNCTION: u32 = 3;
+
+/// BPF type information (Linux, Documentation/bpf/btf.rst) with the one type that all functions of ours
+/// have: no arguments that the verifier should check, and an int.
+fn types() -> Vec<u8> {
+    const KIND_INT: u32 = 1 << 24;
+    const KIND_FUNC: u32 = 12 << 24;
+    const KIND_FUNC_PROTO: u32 = 13 << 24;
+    const STRINGS: &[u8] = b"\0int\0function\0";
+    let integer = [1, KIND_INT, 4, 1 << 24 | 32];
+    let prototype = [0, KIND_FUNC_PROTO, 1];
+    let function = [5, KIND_FUNC, 2];
+    let words = [&integer[..], &prototype, &function].concat();
+    let (types, strings) = (4 * words.len() as u32, STRINGS.len() as u32);
+    // Magic and version, then the header's length, and where types and strings are behind it.
+    let header = [0x0001_eb9f, 24, 0, types, types, strings];
+    let numbers = header.iter().chain(&words).flat_map(|word| word.to_ne_bytes());
+    numbers.chain(STRINGS.iter().copied()).collect()
 }
 
 /// How many CPUs per-CPU maps have values for (`/sys/devices/system/cpu/possible`, such as `0-3,8`).

@@ -130,9 +130,8 @@ impl Datapath for Ebpf {
         self.ports.ask(|worker| worker.status())?
     }
 
-    /// NORMAL is refused, so that nothing is learned.
     fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
-        Ok(Vec::new())
+        self.ports.ask(|worker| worker.fdb(clock::now()))?
     }
 
     /// `ct()` is refused, so that nothing is tracked.

@@ -6,13 +6,14 @@
 
 use super::EbpfError;
 use super::asm::Reg::{R0, R1, R2, R3, R6};
-use super::asm::{Asm, Helper, Size};
+use super::asm::{Asm, Code, Helper, Size};
 use super::compile::layout;
 use super::flows::{PORTS, Shared};
 use super::load::{Link as TcLink, Map, Program};
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
 use crate::{Error, Flows, PacketInSink, PacketOut, sys};
-use footbridge_openflow::PortNo;
+use footbridge_openflow::{MacAddr, PortNo};
+use footbridge_pipeline::fdb::{AGEING_TIME, FdbEntry};
 use footbridge_pipeline::{DropReason, Output, Packet, State, Time, TunnelKey, Unobserved};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendto, socket};
@@ -155,7 +156,7 @@ impl Worker {
         port.look(number, &self.shared);
         self.state.ports.insert(number, spec.attachment.kind());
         self.ports.insert(number, port);
-        Ok(())
+        self.list_for_floods()
     }
 
     pub(super) fn remove(&mut self, number: PortNo) -> Result<(), Error> {
@@ -163,7 +164,56 @@ impl Worker {
         self.state.ports.remove(number);
         self.free.push_back(port.slot);
         let none = [0; 8];
-        Ok(self.shared.out_ports.put(&number.0.to_ne_bytes(), &none).map_err(EbpfError::from)?)
+        self.shared.out_ports.put(&number.0.to_ne_bytes(), &none).map_err(EbpfError::from)?;
+        self.list_for_floods()?;
+        for (entry, key) in self.learned()? {
+            if entry.port == number {
+                self.shared.fdb.remove(&key).map_err(EbpfError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tell the program which ports there are, by rising number.
+    fn list_for_floods(&self) -> Result<(), Error> {
+        let count = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
+        let put = |index: u32, value: u32| {
+            self.shared.flood.put(&index.to_ne_bytes(), &value.to_ne_bytes()).map_err(EbpfError::from)
+        };
+        for (index, number) in (1..).zip(self.ports.keys()) {
+            put(index, number.0)?;
+        }
+        Ok(put(0, count)?)
+    }
+
+    /// The addresses that NORMAL learned, the longest unseen of each port first.
+    pub(super) fn fdb(&self, now: Time) -> Result<Vec<FdbEntry>, Error> {
+        let fresh = |entry: &FdbEntry| now.since(entry.seen) < AGEING_TIME;
+        let mut entries: Vec<FdbEntry> =
+            self.learned()?.into_iter().map(|(entry, _)| entry).filter(fresh).collect();
+        entries.sort_unstable_by_key(|entry| (entry.port, entry.seen));
+        Ok(entries)
+    }
+
+    /// What is in the map, with its keys.
+    fn learned(&self) -> Result<Vec<(FdbEntry, Vec<u8>)>, Error> {
+        let fdb = &self.shared.fdb;
+        let mut entries = Vec::new();
+        for key in fdb.keys().map_err(EbpfError::from)? {
+            // It may have gone meanwhile.
+            let Some(value) = fdb.get(&key).map_err(EbpfError::from)? else { continue };
+            let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+            let at = |offset: i16| number(value.get(offset as usize..).unwrap_or_default());
+            let address = number(&key);
+            let entry = FdbEntry {
+                mac: MacAddr::from(u128::from(address >> 16)),
+                vlan: (address & 0xfff) as u16,
+                port: PortNo(at(layout::FDB_PORT) as u32),
+                seen: Time(at(layout::FDB_SEEN)),
+            };
+            entries.push((entry, key));
+        }
+        Ok(entries)
     }
 
     pub(super) fn refresh(&mut self) {
@@ -294,7 +344,7 @@ impl Port {
 }
 
 /// The program on a port's device: it says which port this is, and goes on in the program in force.
-fn root(number: PortNo, slot: u16, programs: &Map) -> Result<Vec<u8>, EbpfError> {
+fn root(number: PortNo, slot: u16, programs: &Map) -> Result<Code, EbpfError> {
     use super::compile::{CompileError, SKB_CB, TC_ACT_SHOT};
     let mut asm = Asm::default();
     asm.mov(R6, R1);

@@ -12,9 +12,11 @@ const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
+const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 #[cfg(test)]
 const PROG_TEST_RUN: libc::c_int = 10;
+const BTF_LOAD: libc::c_int = 18;
 const LINK_CREATE: libc::c_int = 28;
 
 /// BPF_PROG_TYPE_SCHED_CLS
@@ -61,6 +63,24 @@ struct ProgramAttributes {
     kernel_version: u32,
     flags: u32,
     name: [u8; 16],
+    ifindex: u32,
+    attach_type: u32,
+    btf: u32,
+    function_size: u32,
+    functions: u64,
+    function_count: u32,
+    padding: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BtfAttributes {
+    btf: u64,
+    log: u64,
+    size: u32,
+    log_size: u32,
+    log_level: u32,
+    padding: u32,
 }
 
 #[cfg(test)]
@@ -100,6 +120,7 @@ impl Attributes for ProgramAttributes {}
 #[cfg(test)]
 impl Attributes for TestAttributes {}
 impl Attributes for LinkAttributes {}
+impl Attributes for BtfAttributes {}
 
 /// What a new map is like.
 pub(super) struct MapShape {
@@ -139,27 +160,60 @@ pub(super) fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<(), Errno> {
     element(MAP_DELETE_ELEM, map, key, 0, 0)
 }
 
+/// BPF_MAP_GET_NEXT_KEY: the key behind `key`, or the first; `next` has the size of a key.
+pub(super) fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+    let (map, key) = (map.as_raw_fd().cast_unsigned(), key.map_or(0, |key| key.as_ptr() as u64));
+    let value = next.as_mut_ptr() as u64;
+    let mut attributes = ElementAttributes { map, padding: 0, key, value, flags: 0 };
+    bpf(MAP_GET_NEXT_KEY, &mut attributes).map(drop)
+}
+
 fn element(command: libc::c_int, map: BorrowedFd<'_>, key: &[u8], value: u64, flags: u64) -> Result<(), Errno> {
     let (map, key) = (map.as_raw_fd().cast_unsigned(), key.as_ptr() as u64);
     let mut attributes = ElementAttributes { map, padding: 0, key, value, flags };
     bpf(command, &mut attributes).map(drop)
 }
 
+/// What types a program's functions have, which the kernel asks for where a helper calls one.
+pub(super) struct Functions<'a> {
+    /// From [`btf_load`].
+    pub(super) btf: BorrowedFd<'a>,
+    /// For each, the instruction where it begins and the number of its type; the program's beginning first.
+    pub(super) types: &'a [[u32; 2]],
+}
+
+/// BPF_BTF_LOAD
+pub(super) fn btf_load(btf: &[u8]) -> Result<OwnedFd, Errno> {
+    let size = u32::try_from(btf.len()).map_err(|_| Errno::E2BIG)?;
+    bpf(BTF_LOAD, &mut BtfAttributes { btf: btf.as_ptr() as u64, size, ..BtfAttributes::default() }).map(owned)
+}
+
 /// BPF_PROG_LOAD of a TC classifier; what the verifier says goes to `log`, where that is not empty.
-pub(super) fn prog_load(code: &[u8], name: &str, log: &mut [u8]) -> Result<OwnedFd, Errno> {
-    // The helpers in use ask for no licence of the GPL's kind.
+pub(super) fn prog_load(
+    code: &[[u8; 8]],
+    functions: Option<&Functions<'_>>,
+    name: &str,
+    log: &mut [u8],
+) -> Result<OwnedFd, Errno> {
     let license = c"Dual MIT/GPL";
+    let length = |count: usize| u32::try_from(count).map_err(|_| Errno::E2BIG);
     let mut attributes = ProgramAttributes {
         kind: SCHED_CLS,
-        instruction_count: u32::try_from(code.len() / 8).map_err(|_| Errno::E2BIG)?,
+        instruction_count: length(code.len())?,
         instructions: code.as_ptr() as u64,
         license: license.as_ptr() as u64,
         log_level: u32::from(!log.is_empty()),
-        log_size: u32::try_from(log.len()).map_err(|_| Errno::E2BIG)?,
+        log_size: length(log.len())?,
         log: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
         name: object_name(name),
         ..ProgramAttributes::default()
     };
+    if let Some(Functions { btf, types }) = functions {
+        attributes.btf = btf.as_raw_fd().cast_unsigned();
+        attributes.function_size = size_of::<[u32; 2]>() as u32;
+        attributes.functions = types.as_ptr() as u64;
+        attributes.function_count = length(types.len())?;
+    }
     bpf(PROG_LOAD, &mut attributes).map(owned)
 }
 

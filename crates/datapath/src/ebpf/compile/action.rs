@@ -55,6 +55,8 @@ impl Program<'_> {
                 self.output(last, done);
                 self.asm.bind(done);
             }
+            Op::Normal => self.by_function(self.normal),
+            Op::Flood => self.by_function(self.flood),
             Op::OutputBits(bits) => {
                 let (done, in_port, chosen) = (self.asm.label(), self.asm.label(), self.asm.label());
                 self.bits(R3, *bits);
@@ -195,6 +197,25 @@ impl Program<'_> {
         self.asm.store_imm(Size::W, R9, SENT, 1);
         self.asm.jump(done);
         self.asm.bind(lost);
+        self.count_lost();
+    }
+
+    /// Have a function of the program send the packet.
+    fn by_function(&mut self, function: Label) {
+        let (lost, done) = (self.asm.label(), self.asm.label());
+        self.asm.mov(R1, R6);
+        self.asm.mov(R2, R9);
+        self.asm.call_local(function);
+        self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
+        self.asm.store_imm(Size::W, R9, SENT, 1);
+        self.asm.jump(done);
+        self.asm.bind(lost);
+        self.count_lost();
+        self.asm.bind(done);
+    }
+
+    /// An output came to nothing, for the reason in R0.
+    fn count_lost(&mut self) {
         // R0 is the reason's number, from -1 down.
         self.asm.set(R1, 0);
         self.asm.alu(Alu::Sub, R1, R0);

@@ -50,6 +50,10 @@ pub(crate) enum Op {
     Output(Constant),
     /// Back to where it came from.
     OutputInPort,
+    /// To where its destination was seen, as a learning switch does.
+    Normal,
+    /// To all ports but the one it came in on.
+    Flood,
     /// To the port whose number the bits say, 16 at most.
     OutputBits(Bits),
 }
@@ -204,9 +208,10 @@ impl List {
         let op = match port {
             PortNo::IN_PORT => Op::OutputInPort,
             port if port.is_ordinary() => Op::Output(self.constant(port.0.into())),
-            PortNo::NORMAL => return Err(What::Action("NORMAL")),
+            PortNo::NORMAL => Op::Normal,
+            // There are no tunnels, which alone tell them apart.
+            PortNo::FLOOD | PortNo::ALL => Op::Flood,
             PortNo::CONTROLLER => return Err(What::Action("CONTROLLER")),
-            PortNo::FLOOD | PortNo::ALL => return Err(What::Action("flooding")),
             _ => return Err(What::Action("output to a reserved port")),
         };
         self.block.ops.push(op);
@@ -214,6 +219,9 @@ impl List {
     }
 
     fn write(&mut self, field: Field, value: u128, mask: u128) -> Result<(), What> {
+        if matches!(field, Field::InPort | Field::InPortOxm) {
+            return Err(What::Field(field.name()));
+        }
         let needs = self.need(field)?;
         // A match's terms are a field's words, masks and values.
         for term in Match::any().with_masked(field, value, mask).terms() {
@@ -233,6 +241,9 @@ impl List {
     }
 
     fn copy(&mut self, src: Subfield, dst: Subfield) -> Result<(), What> {
+        if matches!(dst.field, Field::InPort | Field::InPortOxm) {
+            return Err(What::Field(dst.field.name()));
+        }
         let needs = [self.need(src.field)?, self.need(dst.field)?].into_iter().flatten().collect();
         let from = bits_of(src).ok_or(What::Field(src.field.name()))?;
         let to = bits_of(dst).ok_or(What::Field(dst.field.name()))?;

@@ -23,6 +23,7 @@
 mod action;
 pub(super) mod block;
 pub(super) mod layout;
+mod normal;
 mod output;
 mod parse;
 mod table;
@@ -32,7 +33,7 @@ pub(super) use output::TC_ACT_SHOT;
 pub(super) use output::record;
 pub(super) use parse::SKB_CB;
 
-use super::asm::{Asm, AsmError, Label};
+use super::asm::{Asm, AsmError, Code, Label};
 use block::{Block, Op};
 use footbridge_openflow::Field;
 use footbridge_openflow::PortNo;
@@ -124,6 +125,8 @@ pub(super) struct MapFds {
     pub(super) flow_counters: i32,
     pub(super) arguments: i32,
     pub(super) out_ports: i32,
+    pub(super) fdb: i32,
+    pub(super) flood: i32,
 }
 
 /// What an output does.
@@ -157,15 +160,20 @@ struct Program<'p> {
     end: Label,
     /// The function that readies the frame for a port.
     prepare: Label,
+    /// NORMAL, flooding, and flooding's step: functions, which are there where some block calls them.
+    normal: Label,
+    flood: Label,
+    flood_one: Label,
 }
 
 impl Plan {
     /// The program: eBPF instructions for the TC hook.
-    pub(super) fn generate(&self, maps: MapFds, outputs: Outputs) -> Result<Vec<u8>, CompileError> {
+    pub(super) fn generate(&self, maps: MapFds, outputs: Outputs) -> Result<Code, CompileError> {
         let order = self.order()?;
         let mut asm = Asm::default();
         let tables = order.iter().map(|table| (*table, asm.label())).collect();
         let (no_flow, flow_drop, end, prepare) = (asm.label(), asm.label(), asm.label(), asm.label());
+        let (normal, flood, flood_one) = (asm.label(), asm.label(), asm.label());
         let (words, written) = (self.words(), self.written());
         let mut program = Program {
             asm,
@@ -179,6 +187,9 @@ impl Plan {
             flow_drop,
             end,
             prepare,
+            normal,
+            flood,
+            flood_one,
         };
         program.start();
         program.go_to_table(0);
@@ -226,7 +237,9 @@ impl Plan {
                     Op::Move { src, dst, .. } => words.extend([src.word, dst.word]),
                     Op::DecTtl => drop(words.insert(layout::word(Field::NwTtl))),
                     Op::OutputBits(bits) => drop(words.insert(bits.word)),
-                    Op::Output(_) | Op::OutputInPort => {}
+                    // A gratuitous ARP counts for more.
+                    Op::Normal => words.extend(layout::ARP.iter()),
+                    Op::Output(_) | Op::OutputInPort | Op::Flood => {}
                 }
             }
         }
@@ -248,7 +261,7 @@ impl Plan {
             Op::Write { word, .. } => Some(*word),
             Op::Move { dst, .. } => Some(dst.word),
             Op::DecTtl => Some(layout::word(Field::NwTtl)),
-            Op::Output(_) | Op::OutputInPort | Op::OutputBits(_) => None,
+            Op::Output(_) | Op::OutputInPort | Op::OutputBits(_) | Op::Normal | Op::Flood => None,
         };
         let mut written: BTreeSet<u8> =
             ops.filter_map(word).filter(|word| layout::is_packet_word(*word)).collect();

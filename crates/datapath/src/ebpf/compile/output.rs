@@ -62,6 +62,7 @@ impl Program<'_> {
         self.count_drop(DropReason::NoFlow);
         self.asm.bind(self.end);
         self.drop_now();
+        self.normal();
         self.asm.bind(self.prepare);
         self.prepare();
     }

@@ -39,6 +39,10 @@ impl Bed {
             let value = layout::port_value(1, port as u16);
             compiled.shared().out_ports.put(&port.to_ne_bytes(), &value).unwrap();
         }
+        let list = (0u32..).zip(std::iter::once(ports).chain(1..=ports));
+        for (index, value) in list {
+            compiled.shared().flood.put(&index.to_ne_bytes(), &value.to_ne_bytes()).unwrap();
+        }
         let record = Map::new(MapKind::Array, "fb_record", 4, RECORD, 1).unwrap();
         Some(Bed { pipeline: Pipeline::new(), compiled, record, program: None })
     }

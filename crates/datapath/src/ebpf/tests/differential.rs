@@ -5,7 +5,7 @@ use super::bed::{Bed, Seen};
 use crate::Change;
 use footbridge_openflow::{Field, Key, PortNo};
 use footbridge_pipeline::packet::compose;
-use footbridge_pipeline::{DropReason, FlowId, Packet, PortKind, State, Time, TunnelKey, Unobserved, Verdict};
+use footbridge_pipeline::{DropReason, FlowId, Packet, PortKind, State, TunnelKey, Unobserved, Verdict};
 
 const PORTS: u32 = 4;
 /// Where the seeds begin; each pipeline has its own.
@@ -109,7 +109,9 @@ fn actions(random: &mut Random, table: usize, tables: usize, matching: &str) -> 
     let mut list = Vec::new();
     for _ in 0..random.below(6) {
         let port = 1 + random.below(PORTS as usize + 1);
-        list.push(match random.below(14) {
+        list.push(match random.below(16) {
+            14 => "NORMAL".to_owned(),
+            15 => random.pick(&["FLOOD", "ALL", "NORMAL"]).to_owned(),
             0 => format!("mod_dl_src:{}", random.pick(MACS)),
             1 => format!("mod_dl_dst:{}", random.pick(MACS)),
             2 => "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]".to_owned(),
@@ -229,7 +231,7 @@ fn seen(verdict: Verdict) -> Seen {
 fn agree(bed: &mut Bed, state: &mut State, random: &mut Random, what: &dyn Fn() -> String) {
     let (in_port, frame) = (PortNo(1 + random.below(PORTS as usize) as u32), frame(random));
     let packet = Packet { in_port, frame: frame.clone(), tunnel: TunnelKey::default() };
-    let mut expected = seen(bed.pipeline.process(state, packet, Time(1), &mut Unobserved));
+    let mut expected = seen(bed.pipeline.process(state, packet, crate::clock::now(), &mut Unobserved));
     expected.outputs.truncate(8);
     let found = bed.run(in_port, &frame);
     assert_eq!(found, expected, "the program (left) and the evaluator; in_port {}, {frame:02x?}; {}", in_port.0, what());
