@@ -1,16 +1,16 @@
-//! The eBPF datapath passes the suite of all datapaths, but for what it does not do yet: tags that it
-//! takes off, tunnels.
+//! The eBPF datapath passes the suite of all datapaths, but for what it does not do yet: tags that actions
+//! put on and take off, tunnels.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
-#[allow(dead_code, reason = "claims about what this datapath does not do yet")]
+#[allow(dead_code, unused_imports, reason = "claims about what this datapath does not do yet")]
 mod suite;
 
-use footbridge_datapath::{Attachment, Change, Datapath, PortSpec};
 use footbridge_datapath::ebpf::Ebpf;
+use footbridge_datapath::{Attachment, Change, Datapath, PortSpec};
 use footbridge_openflow::text::parse_flow;
-use footbridge_openflow::{Action, Flow, PortNames, PortNo};
+use footbridge_openflow::{Flow, PortNames, PortNo};
 use footbridge_pipeline::DropReason;
 
 fn ebpf() -> Box<dyn Datapath> {
@@ -30,7 +30,7 @@ suite::datapath_suite! {
     commits_are_atomic_for_packets,
 }
 
-/// The article's ARP path, without NORMAL: a host asks for a peer's gateway, and the kernel alone answers;
+/// The article's ARP path: a host asks for a peer's gateway, and the kernel alone answers;
 /// asking under another's address is dropped.
 #[test]
 fn answers_arp_for_peers_in_the_kernel() {
@@ -65,7 +65,33 @@ fn answers_arp_for_peers_in_the_kernel() {
     assert!(after.drops.of(DropReason::FlowDrop) > before.drops.of(DropReason::FlowDrop), "{after:?}");
 }
 
-/// Tables 0, 10 and 20 of the article's worker1, less what this datapath refuses.
+/// NORMAL floods what it does not know, and learns; a port that goes takes what was learned on it along.
+#[test]
+fn switches_by_learned_addresses() {
+    if !common::privileged("switches_by_learned_addresses") {
+        return;
+    }
+    let namespace = common::Namespace::new("br");
+    let mut datapath = namespace.enter(ebpf);
+    let hosts = [(1, "a"), (2, "b"), (3, "c")].map(|(number, device)| {
+        let host = common::host(&namespace, device, &format!("10.0.0.{number}/24"));
+        let attachment = Attachment::Device { ifname: device.to_owned() };
+        datapath.add_port(&PortSpec { number: PortNo(number), name: device.to_owned(), attachment }).unwrap();
+        host
+    });
+    commit(datapath.as_mut(), &[parse_flow("actions=NORMAL", &PortNames::none()).unwrap()]);
+    assert!(common::pings(&hosts[0], "10.0.0.2"));
+    let learned: Vec<PortNo> = datapath.fdb().unwrap().iter().map(|entry| entry.port).collect();
+    assert_eq!(learned, [PortNo(1), PortNo(2)]);
+    let ports = datapath.ports().unwrap();
+    assert_eq!(ports[2].tx.packets, 1, "only the first ARP request is flooded: {ports:?}");
+    assert!(common::pings(&hosts[2], "10.0.0.1"));
+    datapath.del_port(PortNo(1)).unwrap();
+    let learned: Vec<PortNo> = datapath.fdb().unwrap().iter().map(|entry| entry.port).collect();
+    assert_eq!(learned, [PortNo(2), PortNo(3)]);
+}
+
+/// Tables 0, 10 and 20 of the article's worker1.
 fn arp_path() -> Vec<Flow> {
     let text = include_str!("../../pipeline/tests/data/worker1.flows");
     let mut names = PortNames::none();
@@ -80,8 +106,7 @@ fn arp_path() -> Vec<Flow> {
         names.insert(PortNo(number), name);
     }
     let flows = text.lines().map(|line| parse_flow(line.trim(), &names).unwrap());
-    let refused = |action: &Action| *action == Action::output(PortNo::NORMAL);
-    flows.filter(|flow| flow.table <= 20 && !flow.actions.iter().any(refused)).collect()
+    flows.filter(|flow| flow.table <= 20).collect()
 }
 
 fn commit(datapath: &mut dyn Datapath, flows: &[Flow]) {

@@ -321,7 +321,8 @@ impl Compiled {
         let used: HashSet<u32> = self.flows.values().map(|installed| installed.slot).collect();
         larger.free.retain(|slot| !used.contains(slot));
         for (id, installed) in &self.flows {
-            let (_, arguments) = of_flow(&installed.entry.flow).map_err(super::compile::CompileError::from)?;
+            let (_, arguments) =
+                of_flow(&installed.entry.flow).map_err(super::compile::CompileError::from)?;
             let position = pipeline.position(*id).unwrap_or(u64::MAX);
             larger.write(installed.slot, position, &arguments)?;
         }
@@ -441,7 +442,8 @@ impl Slots {
                 let bytes = of_cpu.get(offset as usize..).and_then(|bytes| bytes.first_chunk());
                 bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
             };
-            let last_used = Some(Time(number(layout::FLOW_LAST_USED))).filter(|time| *time != Time::default());
+            let last_used =
+                Some(Time(number(layout::FLOW_LAST_USED))).filter(|time| *time != Time::default());
             let (packets, bytes) = (number(layout::FLOW_PACKETS), number(layout::FLOW_BYTES));
             sum(before, FlowStatistics { packets, bytes, last_used })
         })

@@ -123,9 +123,8 @@ impl Map {
     /// The value at the key, of all CPUs one behind the other; None where there is none.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
         let mut value = vec![0; self.value_size];
-        let read = self
-            .check(key, self.value_size)
-            .and_then(|()| sys::map_lookup(self.fd.as_fd(), key, &mut value));
+        let read =
+            self.check(key, self.value_size).and_then(|()| sys::map_lookup(self.fd.as_fd(), key, &mut value));
         match read {
             Ok(()) => Ok(Some(value)),
             Err(Errno::ENOENT) => Ok(None),

@@ -114,7 +114,11 @@ impl Datapath for Ebpf {
     }
 
     fn punt_misses(&mut self, punt: bool) -> Result<(), Error> {
-        if punt { Err(EbpfError::Absent("packets without a flow for the controllers").into()) } else { Ok(()) }
+        if punt {
+            Err(EbpfError::Absent("packets without a flow for the controllers").into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Carried out by the evaluator, and sent by a packet socket.

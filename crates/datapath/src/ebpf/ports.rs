@@ -234,8 +234,7 @@ impl Worker {
         let PacketOut { in_port, metadata, actions, frame } = packet;
         let packet = Packet { in_port, frame, tunnel: TunnelKey::default() };
         let flows = self.flows.read().unwrap_or_else(PoisonError::into_inner);
-        let verdict =
-            flows.execute(&mut self.state, packet, &metadata, &actions, now, &mut Unobserved);
+        let verdict = flows.execute(&mut self.state, packet, &metadata, &actions, now, &mut Unobserved);
         drop(flows);
         let sink = self.sink.as_ref();
         let untaken = verdict.packet_ins.into_iter().map(|p| sink.is_some_and(|sink| sink(p)));

@@ -168,7 +168,13 @@ pub(super) fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [
     bpf(MAP_GET_NEXT_KEY, &mut attributes).map(drop)
 }
 
-fn element(command: libc::c_int, map: BorrowedFd<'_>, key: &[u8], value: u64, flags: u64) -> Result<(), Errno> {
+fn element(
+    command: libc::c_int,
+    map: BorrowedFd<'_>,
+    key: &[u8],
+    value: u64,
+    flags: u64,
+) -> Result<(), Errno> {
     let (map, key) = (map.as_raw_fd().cast_unsigned(), key.as_ptr() as u64);
     let mut attributes = ElementAttributes { map, padding: 0, key, value, flags };
     bpf(command, &mut attributes).map(drop)
@@ -185,7 +191,8 @@ pub(super) struct Functions<'a> {
 /// BPF_BTF_LOAD
 pub(super) fn btf_load(btf: &[u8]) -> Result<OwnedFd, Errno> {
     let size = u32::try_from(btf.len()).map_err(|_| Errno::E2BIG)?;
-    bpf(BTF_LOAD, &mut BtfAttributes { btf: btf.as_ptr() as u64, size, ..BtfAttributes::default() }).map(owned)
+    bpf(BTF_LOAD, &mut BtfAttributes { btf: btf.as_ptr() as u64, size, ..BtfAttributes::default() })
+        .map(owned)
 }
 
 /// BPF_PROG_LOAD of a TC classifier; what the verifier says goes to `log`, where that is not empty.
@@ -262,9 +269,8 @@ fn bpf<A: Attributes>(command: libc::c_int, attributes: &mut A) -> Result<RawFd,
     // given. Addresses in it are those of slices that the functions above hold during the call, whose
     // lengths are given beside them, or are those of the map's keys and values, which `load::Map`
     // keeps to the sizes that it made the map with.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
     Errno::result(result).map(|result| result as RawFd)
 }
 

@@ -180,7 +180,9 @@ impl List {
                 self.block.ops.push(Op::DecTtl);
                 Ok(())
             }
-            Action::Resubmit { port: None | Some(PortNo::IN_PORT), table: next, with_ct_orig: false } if last => {
+            Action::Resubmit { port: None | Some(PortNo::IN_PORT), table: next, with_ct_orig: false }
+                if last =>
+            {
                 self.block.next = Some(next.unwrap_or(table));
                 Ok(())
             }

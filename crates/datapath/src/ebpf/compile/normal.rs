@@ -3,10 +3,10 @@
 //! The learned addresses are in a map that the kernel keeps to its size by least recent use (the evaluator
 //! gives up the oldest of the port that has most). They age by when they were seen.
 
-use super::layout::{FDB_LOCKED, FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, key_word, word};
 #[cfg(test)]
 use super::Outputs;
 use super::Program;
+use super::layout::{FDB_LOCKED, FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, key_word, word};
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 use footbridge_openflow::Field;

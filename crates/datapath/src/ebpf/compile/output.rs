@@ -1,20 +1,20 @@
 //! The end of a packet's way: what differs from the frame is written to it, checksums by difference,
 //! and the port's device is found.
 
+#[cfg(test)]
+use super::Outputs;
+use super::Program;
 use super::action::HIGHEST_PORT;
 use super::layout::{
     self, DROPS, L3, L4, L4_PROTO, LENGTH, LOST, SENT, TX_BYTES, TX_ERRORS, TX_PACKETS, frame_word, key_word,
     word,
 };
-#[cfg(test)]
-use super::Outputs;
-#[cfg(test)]
-use record::{RECORDED_BYTES, RECORDS};
-use super::Program;
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Asm, Cmp, Helper, Label, Size};
 use footbridge_openflow::Field;
 use footbridge_pipeline::DropReason;
+#[cfg(test)]
+use record::{RECORDED_BYTES, RECORDS};
 
 /// Drop the packet, of what a TC program can return (linux/pkt_cls.h).
 pub(crate) const TC_ACT_SHOT: u64 = 2;
@@ -22,18 +22,6 @@ pub(crate) const TC_ACT_SHOT: u64 = 2;
 const BPF_F_PSEUDO_HDR: u64 = 0x10;
 /// A checksum of 0 says that there is none.
 const BPF_F_MARK_MANGLED_0: u64 = 0x20;
-
-/// The record of a test run: how many outputs (32 bits, then 32 unused), and that many of these: the
-/// port, the length, the frame's first bytes.
-#[cfg(test)]
-pub(crate) mod record {
-    /// Its length.
-    pub(crate) const RECORD: usize = 8 + RECORDS * (8 + RECORDED_BYTES);
-    /// How many outputs it has room for.
-    pub(crate) const RECORDS: usize = 8;
-    /// How much of a frame it has room for.
-    pub(crate) const RECORDED_BYTES: usize = 512;
-}
 
 /// A frame of this length fits every device: the least MTU of IPv4 (RFC 791), and the Ethernet header.
 const ALWAYS_FITS: i32 = 68 + 14;
@@ -276,8 +264,10 @@ impl Program<'_> {
     }
 
     fn flush_ipv4(&mut self) {
-        let addresses = [(32, 12), (0, 16)].map(|(shift, at)| Part { word: word(Field::NwSrc), shift, bytes: 4, at });
-        let bytes = [(8, 1), (16, 8)].map(|(shift, at)| Part { word: word(Field::NwProto), shift, bytes: 1, at });
+        let addresses =
+            [(32, 12), (0, 16)].map(|(shift, at)| Part { word: word(Field::NwSrc), shift, bytes: 4, at });
+        let bytes =
+            [(8, 1), (16, 8)].map(|(shift, at)| Part { word: word(Field::NwProto), shift, bytes: 1, at });
         for part in addresses.iter().chain(&bytes) {
             if !self.written.contains(&part.word) {
                 continue;
@@ -320,7 +310,7 @@ impl Program<'_> {
         asm.load(Size::D, R3, R10, -16);
         asm.load(Size::D, R4, R10, -24);
         for register in [R3, R4] {
-            if part.bytes == 1 && part.at % 2 == 0 {
+            if part.bytes == 1 && part.at.is_multiple_of(2) {
                 asm.shl(register, 8);
             }
             asm.big_endian(register, if part.bytes == 4 { 32 } else { 16 });
@@ -445,4 +435,16 @@ impl Program<'_> {
         asm.set(R0, 1);
         asm.exit();
     }
+}
+
+/// The record of a test run: how many outputs (32 bits, then 32 unused), and that many of these: the
+/// port, the length, the frame's first bytes.
+#[cfg(test)]
+pub(crate) mod record {
+    /// Its length.
+    pub(crate) const RECORD: usize = 8 + RECORDS * (8 + RECORDED_BYTES);
+    /// How many outputs it has room for.
+    pub(crate) const RECORDS: usize = 8;
+    /// How much of a frame it has room for.
+    pub(crate) const RECORDED_BYTES: usize = 512;
 }

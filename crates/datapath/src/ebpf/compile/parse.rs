@@ -201,7 +201,8 @@ impl Program<'_> {
 
     /// The network header at the offset in R8, of the type in R3.
     fn network(&mut self) {
-        let (arp, ip) = (self.words.contains(&word(Field::ArpOp)), self.words.contains(&word(Field::NwProto)));
+        let (arp, ip) =
+            (self.words.contains(&word(Field::ArpOp)), self.words.contains(&word(Field::NwProto)));
         let asm = &mut self.asm;
         let (done, is_arp, not_arp) = (asm.label(), asm.label(), asm.label());
         if arp {
@@ -298,8 +299,7 @@ impl Program<'_> {
     /// The transport header at the offset in R8.
     fn transport(&mut self, done: Label) {
         let asm = &mut self.asm;
-        let (tcp, udp, sctp, icmp, read) =
-            (asm.label(), asm.label(), asm.label(), asm.label(), asm.label());
+        let (tcp, udp, sctp, icmp, read) = (asm.label(), asm.label(), asm.label(), asm.label(), asm.label());
         asm.load(Size::D, R5, R9, PAYLOAD);
         asm.load(Size::B, R4, R9, NETWORK + 9);
         asm.jump_if_imm(Cmp::Eq, R4, 6, tcp);

@@ -1,9 +1,7 @@
 //! A table: one look-up a shape, by falling highest priority, until no shape that is left can beat the
 //! flow found; then the jump to the flow's block.
 
-use super::layout::{
-    FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, LOST, NOW, flow_value, key_word,
-};
+use super::layout::{FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, LOST, NOW, flow_value, key_word};
 use super::{Program, ShapePlan, Source};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Label, Size};

