@@ -76,6 +76,9 @@ impl Ebpf {
     ///
     /// When the kernel does not take its maps or its program.
     pub fn start() -> Result<Ebpf, Error> {
+        if cfg!(target_endian = "big") {
+            return Err(EbpfError::Absent("big-endian machines").into());
+        }
         let compiled = Compiled::new()?;
         let flows = Flows::default();
         let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;

@@ -1,7 +1,7 @@
 //! Flow tables to instructions.
 //!
-//! [`Plan::of`] looks at the flows: which tables follow which, which shapes and blocks each has. It
-//! refuses what the program can't do. [`Plan::generate`] writes the program, given the maps.
+//! [`block::of_flow`] makes a flow's block and arguments, and refuses what the program can't do. A [`Plan`] has
+//! each table's shapes and blocks; [`Plan::generate`] writes the program, given the maps.
 //!
 //! # The program
 //!
@@ -11,6 +11,7 @@
 //! | a table | looks the key up in each shape, by falling highest priority; then jumps to the block | `table.rs` |
 //! | a block | an action list; ends with a jump to a later table, or the packet | `action.rs` |
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
+//! | NORMAL, floods | learned addresses; a copy to each port | `normal.rs` |
 //!
 //! R6 is the packet, R7 the counters of the port it came in on, R9 the scratch, all the way; R8 is the
 //! flow found, then its arguments.
@@ -18,7 +19,7 @@
 //! # Limits
 //!
 //! Tables must not lead back to one another: the jumps all go forward, in an order of the tables that
-//! [`Plan::of`] finds. The host is little-endian.
+//! [`Plan::generate`] finds. The host is little-endian.
 
 mod action;
 pub(super) mod block;
@@ -37,6 +38,7 @@ use super::asm::{Asm, AsmError, Code, Label};
 use block::{Block, Op};
 use footbridge_openflow::Field;
 use footbridge_openflow::PortNo;
+use footbridge_pipeline::evaluate::MAX_DEPTH;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a flow can't be compiled.
@@ -74,6 +76,11 @@ pub enum CompileError {
     /// Tables that lead back to one another.
     #[error("the ebpf datapath can't do tables that lead back to each other yet: {}", list(.0))]
     Loop(Vec<u8>),
+    /// Packets that could come to more nested lookups than the evaluator allows.
+    #[error(
+        "the ebpf datapath can't do {0} tables that lead to lower ones yet: packets might come to the limit"
+    )]
+    Deep(usize),
     /// A program that can't be put together.
     #[error("the ebpf datapath can't do so many flow shapes and action lists: {0}")]
     Size(#[from] AsmError),
@@ -218,7 +225,11 @@ impl Plan {
             reached.remove(&first);
             order.push(first);
         }
-        Ok(order)
+        let leads_down = |table: &&u8| self.successors(**table).iter().any(|next| next <= *table);
+        match order.iter().filter(leads_down).count() {
+            tables if tables >= MAX_DEPTH => Err(CompileError::Deep(tables)),
+            _ => Ok(order),
+        }
     }
 
     fn successors(&self, table: u8) -> BTreeSet<u8> {
