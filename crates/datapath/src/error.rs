@@ -53,6 +53,9 @@ pub enum Error {
     /// The datapath's thread could not be started.
     #[error("cannot start the datapath: {0}")]
     Start(#[source] std::io::Error),
+    /// What only the eBPF datapath can say.
+    #[error(transparent)]
+    Ebpf(#[from] crate::ebpf::EbpfError),
     /// The datapath's thread has ended.
     #[error("the datapath has stopped: restart the bridge")]
     Stopped,

@@ -2,8 +2,8 @@
 //!
 //! A [`Datapath`] has the bridge's ports, runs every frame that comes in on one through the
 //! pipeline, and sends what comes out. [`userspace`] does it with packet sockets and the pipeline's
-//! own evaluator. A datapath compiled into the kernel will be the module `ebpf`, behind the same
-//! trait and under the same test suite (`tests/suite`).
+//! own evaluator; [`ebpf`] has the pipeline compiled into the kernel. Both are behind the same trait and
+//! under the same test suite (`tests/suite`).
 //!
 //! # Contract
 //!
@@ -16,6 +16,7 @@
 
 pub mod clock;
 pub mod device;
+pub mod ebpf;
 mod error;
 mod frame;
 pub mod offload;
@@ -78,7 +79,7 @@ pub struct FlowStatistics {
 ///
 /// Calls return when what they ask for is in force for every later packet.
 pub trait Datapath: Send {
-    /// Which one it is: `userspace`, later `ebpf`.
+    /// Which one it is: `userspace` or `ebpf`.
     fn kind(&self) -> &'static str;
 
     /// Attach a port.

@@ -107,9 +107,17 @@ pub struct DropCounts(Vec<(DropReason, u64)>);
 impl DropCounts {
     /// Count one.
     pub fn count(&mut self, reason: DropReason) {
+        self.add(reason, 1);
+    }
+
+    /// Count some.
+    pub(crate) fn add(&mut self, reason: DropReason, packets: u64) {
+        if packets == 0 {
+            return;
+        }
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((reason, 1)),
+            Some((_, count)) => *count += packets,
+            None => self.0.push((reason, packets)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! System calls that the safe crates have no form for: the only `unsafe` in Footbridge's userspace.
+//! System calls that the safe crates have no form for: the only `unsafe` in Footbridge beside bpf(2), which is in
+//! `ebpf::sys`.
 //!
 //! Each function does one call and nothing else; what is decided around it is in safe code.
 

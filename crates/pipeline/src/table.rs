@@ -326,6 +326,12 @@ impl Pipeline {
         self.slot_of(id).and_then(|index| self.slot(index)).map(|slot| &slot.entry)
     }
 
+    /// Where a flow stands in the order of adding: of two that take a packet and have the same priority, the
+    /// one with the lesser number wins.
+    pub fn position(&self, id: FlowId) -> Option<u64> {
+        self.slot_of(id).and_then(|index| self.slot(index)).map(|slot| slot.position)
+    }
+
     /// The flow of exactly this table, priority and match.
     pub fn get_strict(&self, table: u8, priority: u16, matching: &Match) -> Option<&Arc<Entry>> {
         self.find_strict(table, priority, matching).and_then(|index| self.slot(index)).map(|slot| &slot.entry)

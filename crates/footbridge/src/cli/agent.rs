@@ -5,6 +5,9 @@ use crate::cli::{fail, log_to_stderr};
 use crate::lab::netns;
 use crate::lab::record::{RUN, STATE};
 use clap::{Args, ValueEnum};
+use footbridge_datapath::Datapath;
+use footbridge_datapath::ebpf::Ebpf;
+use footbridge_datapath::userspace::Userspace;
 use footbridge_node::agent::{self, AgentConfig};
 use footbridge_node::bridge::ovs::{OvsAddress, OvsAddressError};
 use footbridge_node::{NodeConfig, Subnet, TunnelType};
@@ -119,14 +122,23 @@ impl DatapathKind {
         }
     }
 
-    /// Whether this program has it.
-    pub(crate) fn available(self) -> Result<(), &'static str> {
+    /// Whether a node's agent can use it.
+    pub(crate) fn carries_a_node(self) -> Result<(), &'static str> {
         match self {
             DatapathKind::Auto | DatapathKind::Userspace => Ok(()),
-            DatapathKind::Ebpf => {
-                Err("this version has no ebpf datapath yet: use --datapath userspace or auto")
-            }
+            DatapathKind::Ebpf => Err(
+                "the ebpf datapath can't do a node's ct(), conjunctions, NORMAL and tunnel yet: use --datapath userspace or auto",
+            ),
         }
+    }
+
+    /// Start it, in the calling thread's network namespace. `auto` is `userspace` until the other one carries
+    /// a node's pipeline.
+    pub(crate) fn start(self) -> Result<Box<dyn Datapath>, footbridge_datapath::Error> {
+        Ok(match self {
+            DatapathKind::Auto | DatapathKind::Userspace => Box::new(Userspace::start()?),
+            DatapathKind::Ebpf => Box::new(Ebpf::start()?),
+        })
     }
 }
 
@@ -140,7 +152,7 @@ impl Arguments {
     }
 
     fn start(self) -> Result<(), Box<dyn Error>> {
-        self.datapath.available()?;
+        self.datapath.carries_a_node()?;
         if let Some(netns) = &self.netns {
             netns::enter(netns)?;
         }

@@ -2,6 +2,9 @@
 
 use crate::lab::programs;
 use clap::Args;
+use footbridge_datapath::ebpf::Ebpf;
+use footbridge_datapath::{Attachment, Datapath, Link, PortSpec};
+use footbridge_openflow::PortNo;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use serde::Serialize;
@@ -122,7 +125,31 @@ fn rows() -> Vec<Row> {
         note: "for a datapath in the kernel: /sys/kernel/btf/vmlinux".into(),
     });
     rows.push(kernel());
+    rows.push(ebpf());
     rows
+}
+
+/// Whether a device takes a program of the ebpf datapath: tried on the loopback device of a network
+/// namespace that goes with its thread.
+fn ebpf() -> Row {
+    let tried = thread::spawn(|| -> Result<Link, String> {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| errno.desc().to_owned())?;
+        let attachment = Attachment::Device { ifname: "lo".to_owned() };
+        let port = PortSpec { number: PortNo(1), name: "lo".to_owned(), attachment };
+        let mut datapath = Ebpf::start().map_err(|error| error.to_string())?;
+        datapath.add_port(&port).map_err(|error| error.to_string())?;
+        let ports = datapath.ports().map_err(|error| error.to_string())?;
+        Ok(ports.first().map_or(Link::Absent, |port| port.link))
+    })
+    .join()
+    .unwrap_or_else(|_| Err("the attempt failed".into()));
+    let note = match &tried {
+        Ok(Link::Up | Link::Down) => "for switch --datapath ebpf".to_owned(),
+        Ok(Link::Absent) => "for switch --datapath ebpf: no tcx links".to_owned(),
+        Err(why) => format!("for switch --datapath ebpf: {}", why.lines().next().unwrap_or_default()),
+    };
+    let has = matches!(tried, Ok(Link::Up | Link::Down));
+    Row { what: "the ebpf datapath's programs".into(), has, needed: false, note }
 }
 
 fn optional(row: Row, note: &str) -> Row {

@@ -7,7 +7,6 @@ use crate::cli::{fail, log_to_stderr};
 use crate::lab::netns;
 use crate::lab::record::RUN;
 use clap::{Args, Subcommand};
-use footbridge_datapath::userspace::Userspace;
 use footbridge_openflow::wire::TlvTable;
 use footbridge_switch::Bridge;
 use footbridge_switch::control::{self, PortRequest, Reply, Request, Server};
@@ -90,7 +89,6 @@ impl Arguments {
     }
 
     fn start(self) -> Result<(), Box<dyn Error>> {
-        self.datapath.available()?;
         if let Some(netns) = &self.netns {
             netns::enter(netns)?;
         }
@@ -103,7 +101,7 @@ impl Arguments {
 
     async fn serve(self) -> Result<(), Box<dyn Error>> {
         let mut signals = Signals::new()?;
-        let bridge = Arc::new(Bridge::new(&self.bridge, Box::new(Userspace::start()?))?);
+        let bridge = Arc::new(Bridge::new(&self.bridge, self.datapath.start()?)?);
         let socket = |kind: &str| self.run_dir.join(format!("{}.{kind}", self.bridge));
         let control = tokio::spawn(Server::bind(&socket("ctl"), Arc::clone(&bridge))?.run());
         for port in self.ports {

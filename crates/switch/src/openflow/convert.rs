@@ -3,6 +3,8 @@
 
 use crate::{ChangeError, FlowFilter, FlowMod, FlowModError};
 use footbridge_datapath::PacketOut;
+use footbridge_datapath::ebpf::EbpfError;
+use footbridge_datapath::ebpf::compile::{CompileError, Unsupported, What};
 use footbridge_openflow::action::CtZone;
 use footbridge_openflow::flow::FlowFlags;
 use footbridge_openflow::wire::stats::FlowStatsRequest;
@@ -52,9 +54,23 @@ impl Failure {
             Failure::Refused(refusal) => refusal.code,
             Failure::Flow(FlowModError::Refused(refusal)) => of_reason(refusal.reason),
             Failure::Flow(FlowModError::Overlap { .. }) => ErrorCode::FmfcOverlap,
-            Failure::Datapath(_) => ErrorCode::FmfcUnknown,
+            Failure::Datapath(error) => of_datapath(error),
             Failure::Encode(_) => ErrorCode::BrcBadType,
         }
+    }
+}
+
+/// What a compiling datapath refuses has the code of an action or a match that the switch does not have.
+fn of_datapath(error: &footbridge_datapath::Error) -> ErrorCode {
+    match error {
+        footbridge_datapath::Error::Ebpf(EbpfError::Compile(error)) => match error {
+            CompileError::Flow(Unsupported { what: What::Action(_), .. }) => ErrorCode::BacBadType,
+            CompileError::Flow(Unsupported { what: What::Field(_), .. }) => ErrorCode::BacBadArgument,
+            CompileError::Flow(Unsupported { what: What::Match(_), .. }) => ErrorCode::BmcBadField,
+            CompileError::Loop(_) | CompileError::Deep(_) => ErrorCode::BacBadArgument,
+            CompileError::Size(_) => ErrorCode::FmfcTableFull,
+        },
+        _ => ErrorCode::FmfcUnknown,
     }
 }
 

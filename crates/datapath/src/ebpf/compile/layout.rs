@@ -1,0 +1,113 @@
+//! Where a packet's state lives while its program runs: one per-CPU value, the *scratch*.
+//!
+//! It begins with the words of a [`Key`](footbridge_openflow::Key), in host byte order: matches are
+//! masked words, in the evaluator and here alike. Behind them are the packet words as they stand in the
+//! frame, so that an output writes what differs. All of it is zeroed, as far as a program uses it, when
+//! a packet comes in; the verifier knows nothing of the values, so that each table is verified once.
+
+use footbridge_openflow::Field;
+use footbridge_openflow::key::KEY_WORDS;
+
+/// The words of some fields that come together.
+pub(crate) struct Words(&'static [Field]);
+
+/// The Ethernet header, and the tag.
+pub(crate) const ETHERNET: Words = Words(&[Field::EthDst, Field::EthSrc]);
+/// ARP and RARP.
+pub(crate) const ARP: Words = Words(&[Field::ArpSpa, Field::ArpSha, Field::ArpTha]);
+/// IPv4, and what it carries.
+pub(crate) const IPV4: Words = Words(&[Field::NwSrc, Field::NwProto, Field::TcpSrc]);
+
+impl Words {
+    /// Whether the word is one of them.
+    pub(crate) fn has(&self, number: u8) -> bool {
+        self.0.iter().any(|field| word(*field) == number)
+    }
+
+    /// Their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().map(|field| word(*field))
+    }
+}
+
+/// The word that a field is in, the first of a wide one.
+pub(crate) fn word(field: Field) -> u8 {
+    field.info().location.word
+}
+
+/// Whether the word is the packet's rather than of what is known about it.
+pub(crate) fn is_packet_word(number: u8) -> bool {
+    number >= word(Field::EthDst)
+}
+
+/// Where a key word is in the scratch.
+pub(crate) fn key_word(number: u8) -> i16 {
+    i16::from(number) * 8
+}
+
+/// Where the word as it stands in the frame is.
+pub(crate) fn frame_word(number: u8) -> i16 {
+    WORDS + i16::from(number) * 8
+}
+
+const WORDS: i16 = KEY_WORDS as i16 * 8;
+
+/// Where the network header begins in the frame, 0 where none was read whole; 32 bits, as those below.
+pub(crate) const L3: i16 = 2 * WORDS;
+/// Where the transport header begins, 0 for none.
+pub(crate) const L4: i16 = L3 + 4;
+/// The protocol of the transport header.
+pub(crate) const L4_PROTO: i16 = L3 + 8;
+/// Not 0 when the packet was sent somewhere.
+pub(crate) const SENT: i16 = L3 + 12;
+/// Not 0 when an output failed since the last lookup, and was counted.
+pub(crate) const LOST: i16 = L3 + 16;
+/// The frame's length, its tag included.
+pub(crate) const LENGTH: i16 = L3 + 20;
+/// When the packet came in, nanoseconds of CLOCK_BOOTTIME; 64 bits.
+pub(crate) const NOW: i16 = L3 + 24;
+/// Where headers are read to; 64 bytes.
+pub(crate) const RAW: i16 = L3 + 32;
+/// The length of the scratch.
+pub(crate) const SCRATCH: usize = RAW as usize + 64;
+
+/// What is counted for each port, on each CPU: 64-bit numbers in this order, then one for each drop
+/// reason.
+pub(crate) const RX_PACKETS: i16 = 0;
+pub(crate) const RX_BYTES: i16 = 8;
+pub(crate) const TX_PACKETS: i16 = 16;
+pub(crate) const TX_BYTES: i16 = 24;
+pub(crate) const TX_ERRORS: i16 = 32;
+pub(crate) const DROPS: i16 = 40;
+
+/// What is counted for each flow, on each CPU: 64-bit numbers.
+pub(crate) const FLOW_PACKETS: i16 = 0;
+pub(crate) const FLOW_BYTES: i16 = 8;
+pub(crate) const FLOW_LAST_USED: i16 = 16;
+pub(crate) const FLOW_COUNTERS: usize = 24;
+
+/// A flow as a shape's map holds it, in one 64-bit word that is read whole: its priority in bits 63..48,
+/// its block in 47..32, its slot (of arguments and counters) in 31..0.
+pub(crate) const fn flow_value(priority: u16, block: u16, slot: u32) -> u64 {
+    (priority as u64) << 48 | (block as u64) << 32 | slot as u64
+}
+
+/// A port as the output map holds it: 0 for none, else its device's index in bits 31..0 (0 while the
+/// device is down), its slot in 47..32, and 1 above.
+pub(crate) fn port_value(ifindex: u32, slot: u16) -> [u8; 8] {
+    (1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
+}
+
+/// What is known of a learned address: when it was seen, until when no other port may claim it (both
+/// 64 bits, nanoseconds of CLOCK_BOOTTIME), and its port (32 bits, then 32 unused). The key is the address
+/// in bits 63..16, and the VLAN in 11..0.
+pub(crate) const FDB_SEEN: i16 = 0;
+pub(crate) const FDB_LOCKED: i16 = 8;
+pub(crate) const FDB_PORT: i16 = 16;
+/// The length of that.
+pub(crate) const FDB_VALUE: usize = 24;
+
+/// How many drop reasons a port's counters have room for.
+pub(crate) const REASONS: usize = 33;
+/// The length of a port's counters.
+pub(crate) const PORT_COUNTERS: usize = DROPS as usize + 8 * REASONS;

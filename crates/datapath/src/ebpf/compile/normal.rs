@@ -1,0 +1,278 @@
+//! NORMAL and flooding: what the evaluator's `normal` does, as two functions of the program.
+//!
+//! The learned addresses are in a map that the kernel keeps to its size by least recent use (the evaluator
+//! gives up the oldest of the port that has most). They age by when they were seen.
+
+#[cfg(test)]
+use super::Outputs;
+use super::Program;
+use super::layout::{FDB_LOCKED, FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, key_word, word};
+use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
+use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
+use footbridge_openflow::Field;
+use footbridge_pipeline::DropReason;
+use footbridge_pipeline::fdb::{AGEING_TIME, GRATUITOUS_ARP_LOCK};
+
+/// Group addresses that switches keep for themselves, as in the evaluator: from, to.
+const RESERVED: [(u64, u64); 8] = [
+    (0x0180_c200_0000, 0x0180_c200_000f),
+    (0x00e0_2b00_0000, 0x00e0_2b00_0000),
+    (0x00e0_2b00_0004, 0x00e0_2b00_0004),
+    (0x00e0_2b00_0006, 0x00e0_2b00_0006),
+    (0x0100_0c00_0000, 0x0100_0c00_0000),
+    (0x0100_0ccd_cdcd, 0x0100_0ccd_cdcd),
+    (0x0100_0ccc_cccc, 0x0100_0ccc_cccd),
+    (0x0100_0ccc_ccc0, 0x0100_0ccc_ccc7),
+];
+const BROADCAST: u64 = 0xffff_ffff_ffff;
+/// The bits of an address's word that are its key in the map: the address, and the VLAN's 12 bits.
+const ADDRESS_AND_VLAN: u64 = 0xffff_ffff_ffff_0fff;
+
+/// On the stack: a map's key and value; what the flood's function needs.
+const KEY: i16 = -8;
+const VALUE: i16 = -8 - FDB_VALUE as i16;
+const FLOOD: i16 = -64;
+/// In there: the packet, the scratch, how many ports there were.
+const FLOOD_PACKET: i16 = 0;
+const FLOOD_SCRATCH: i16 = 8;
+const FLOOD_SENT: i16 = 16;
+
+impl Program<'_> {
+    /// `normal(packet, scratch)`, and `flood(packet, scratch)`: return 0 where the packet was sent, or
+    /// below 0 the reason why not, as `prepare` does.
+    pub(super) fn normal(&mut self) {
+        self.asm.bind(self.normal);
+        self.asm.mov(R6, R1);
+        self.asm.mov(R9, R2);
+        let (arrived, unlearned) = (self.asm.label(), self.asm.label());
+        let src = key_word(word(Field::EthSrc));
+        let dst = key_word(word(Field::EthDst));
+        self.asm.load(Size::W, R7, R9, key_word(word(Field::InPortOxm)) + 4);
+        self.partial_vlan(arrived);
+        self.asm.bind(arrived);
+        self.reserved(dst);
+        // Group addresses are not learned: the lowest bit of the first byte.
+        self.asm.load(Size::D, R1, R9, src);
+        self.asm.shr(R1, 56);
+        self.asm.jump_if_imm(Cmp::Set, R1, 1, unlearned);
+        self.learn(src, unlearned);
+        self.asm.bind(unlearned);
+        self.forward(src, dst);
+        self.flood();
+    }
+
+    fn lose(&mut self, reason: DropReason) {
+        self.asm.set(R0, (-1 - i64::from(reason as u8)).cast_unsigned());
+        self.asm.exit();
+    }
+
+    /// A frame that ends within its tag goes nowhere.
+    fn partial_vlan(&mut self, whole: Label) {
+        let vlan = self.asm.label();
+        self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
+        self.asm.load(Size::H, R2, R9, key_word(word(Field::VlanTci)));
+        self.asm.jump_if_imm(Cmp::Set, R2, 0x1000, whole);
+        self.asm.jump_if_imm(Cmp::Eq, R1, 0x8100, vlan);
+        self.asm.jump_if_imm(Cmp::Ne, R1, 0x88a8, whole);
+        self.asm.bind(vlan);
+        self.lose(DropReason::PartialVlan);
+    }
+
+    fn reserved(&mut self, dst: i16) {
+        let (ordinary, reserved) = (self.asm.label(), self.asm.label());
+        self.asm.load(Size::D, R1, R9, dst);
+        self.asm.shr(R1, 16);
+        for (from, to) in RESERVED {
+            let next = self.asm.label();
+            self.asm.set(R2, from);
+            self.asm.jump_if(Cmp::Lt, R1, R2, next);
+            self.asm.set(R2, to);
+            self.asm.jump_if(Cmp::Le, R1, R2, reserved);
+            self.asm.bind(next);
+        }
+        self.asm.jump(ordinary);
+        self.asm.bind(reserved);
+        self.lose(DropReason::ReservedMulticast);
+        self.asm.bind(ordinary);
+    }
+
+    /// R8 is not 0 where the packet tells where its sender is: a broadcast ARP that is a reply or asks for
+    /// its sender.
+    fn gratuitous(&mut self) {
+        let (done, tells) = (self.asm.label(), self.asm.label());
+        self.asm.set(R8, 0);
+        self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
+        self.asm.jump_if_imm(Cmp::Ne, R1, 0x0806, done);
+        self.asm.load(Size::D, R1, R9, key_word(word(Field::EthDst)));
+        self.asm.shr(R1, 16);
+        self.asm.set(R2, BROADCAST);
+        self.asm.jump_if(Cmp::Ne, R1, R2, done);
+        self.asm.load(Size::H, R1, R9, key_word(word(Field::ArpOp)));
+        self.asm.jump_if_imm(Cmp::Eq, R1, 2, tells);
+        self.asm.load(Size::W, R1, R9, key_word(word(Field::ArpSpa)) + 4);
+        self.asm.load(Size::W, R2, R9, key_word(word(Field::ArpTpa)));
+        self.asm.jump_if(Cmp::Ne, R1, R2, done);
+        self.asm.bind(tells);
+        self.asm.set(R8, 1);
+        self.asm.bind(done);
+    }
+
+    /// R0 is what is known of the address in a word, or 0.
+    fn look_up_address(&mut self, offset: i16, tag: i16) {
+        self.asm.load(Size::D, R1, R9, offset);
+        self.asm.alu_imm(Alu::And, R1, !0xffff, R2);
+        self.asm.load(Size::H, R2, R9, tag);
+        self.asm.alu_imm(Alu::And, R2, ADDRESS_AND_VLAN & 0xffff, R3);
+        self.asm.alu(Alu::Or, R1, R2);
+        self.asm.store(Size::D, R10, KEY, R1);
+        self.lookup_on_stack(self.maps.fdb, KEY);
+    }
+
+    /// Go to `aged` where what R0 points to was seen too long ago.
+    fn unless_aged(&mut self, aged: Label) {
+        self.asm.load(Size::D, R1, R9, NOW);
+        self.asm.load(Size::D, R2, R0, FDB_SEEN);
+        self.asm.alu(Alu::Sub, R1, R2);
+        self.asm.set(R2, AGEING_TIME.as_nanos() as u64);
+        let fresh = self.asm.label();
+        // Another CPU may have seen it since this packet came in.
+        self.asm.jump_if_imm(Cmp::SignedLt, R1, 0, fresh);
+        self.asm.jump_if(Cmp::Ge, R1, R2, aged);
+        self.asm.bind(fresh);
+    }
+
+    /// The packet's source is behind the port in R7.
+    fn learn(&mut self, src: i16, done: Label) {
+        let (new, seen, unlocked) = (self.asm.label(), self.asm.label(), self.asm.label());
+        self.gratuitous();
+        self.look_up_address(src, src);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, new);
+        self.unless_aged(seen);
+        self.asm.jump_if_imm(Cmp::Ne, R8, 0, seen);
+        self.asm.load(Size::W, R1, R0, FDB_PORT);
+        self.asm.jump_if(Cmp::Eq, R1, R7, seen);
+        self.asm.load(Size::D, R1, R0, FDB_LOCKED);
+        self.asm.load(Size::D, R2, R9, NOW);
+        self.asm.jump_if(Cmp::Gt, R1, R2, done);
+        self.asm.bind(seen);
+        self.asm.load(Size::D, R1, R9, NOW);
+        self.asm.store(Size::D, R0, FDB_SEEN, R1);
+        self.asm.store(Size::W, R0, FDB_PORT, R7);
+        self.asm.jump_if_imm(Cmp::Eq, R8, 0, done);
+        self.lock();
+        self.asm.store(Size::D, R0, FDB_LOCKED, R1);
+        self.asm.jump(done);
+
+        self.asm.bind(new);
+        self.asm.load(Size::D, R1, R9, NOW);
+        self.asm.store(Size::D, R10, VALUE + FDB_SEEN, R1);
+        self.asm.store(Size::D, R10, VALUE + FDB_PORT, R7);
+        self.asm.set(R1, 0);
+        self.asm.jump_if_imm(Cmp::Eq, R8, 0, unlocked);
+        self.lock();
+        self.asm.bind(unlocked);
+        self.asm.store(Size::D, R10, VALUE + FDB_LOCKED, R1);
+        self.asm.map(R1, self.maps.fdb);
+        self.asm.mov(R2, R10);
+        self.asm.alu_imm(Alu::Add, R2, i64::from(KEY).cast_unsigned(), R5);
+        self.asm.mov(R3, R10);
+        self.asm.alu_imm(Alu::Add, R3, i64::from(VALUE).cast_unsigned(), R5);
+        self.asm.set(R4, 0);
+        self.asm.call(Helper::MapUpdateElem);
+    }
+
+    /// R1 is until when a gratuitous ARP holds.
+    fn lock(&mut self) {
+        self.asm.load(Size::D, R1, R9, NOW);
+        self.asm.set(R2, GRATUITOUS_ARP_LOCK.as_nanos() as u64);
+        self.asm.alu(Alu::Add, R1, R2);
+    }
+
+    /// To where the destination was seen, or everywhere.
+    fn forward(&mut self, src: i16, dst: i16) {
+        let (flood, elsewhere) = (self.asm.label(), self.asm.label());
+        self.look_up_address(dst, src);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, flood);
+        self.unless_aged(flood);
+        self.asm.load(Size::W, R3, R0, FDB_PORT);
+        self.asm.jump_if(Cmp::Ne, R3, R7, elsewhere);
+        self.lose(DropReason::NormalInPort);
+        self.asm.bind(elsewhere);
+        self.send_copy();
+        self.asm.exit();
+        self.asm.bind(flood);
+        self.asm.mov(R1, R6);
+        self.asm.mov(R2, R9);
+        self.asm.call_local(self.flood);
+        self.asm.exit();
+    }
+
+    /// Send a copy to the port in R3: R0 is 0, or below 0 the reason why not.
+    fn send_copy(&mut self) {
+        let done = self.asm.label();
+        self.asm.mov(R1, R6);
+        self.asm.mov(R2, R9);
+        self.asm.call_local(self.prepare);
+        self.asm.jump_if_imm(Cmp::SignedLt, R0, 1, done);
+        match self.outputs {
+            super::Outputs::Redirect => {
+                self.asm.mov(R1, R6);
+                self.asm.mov(R2, R0);
+                self.asm.set(R3, 0);
+                self.asm.call(Helper::CloneRedirect);
+            }
+            #[cfg(test)]
+            Outputs::Record(_) => {}
+        }
+        self.asm.set(R0, 0);
+        self.asm.bind(done);
+    }
+
+    fn flood(&mut self) {
+        self.asm.bind(self.flood);
+        let (some, known) = (self.asm.label(), self.asm.label());
+        self.asm.store(Size::D, R10, FLOOD + FLOOD_PACKET, R1);
+        self.asm.store(Size::D, R10, FLOOD + FLOOD_SCRATCH, R2);
+        self.asm.store_imm(Size::D, R10, FLOOD + FLOOD_SENT, 0);
+        self.asm.store_imm(Size::W, R10, KEY, 0);
+        self.lookup_on_stack(self.maps.flood, KEY);
+        self.asm.jump_if_imm(Cmp::Ne, R0, 0, known);
+        self.lose(DropReason::NormalNoPort);
+        self.asm.bind(known);
+        self.asm.load(Size::W, R1, R0, 0);
+        self.asm.function(R2, self.flood_one);
+        self.asm.mov(R3, R10);
+        self.asm.alu_imm(Alu::Add, R3, i64::from(FLOOD).cast_unsigned(), R4);
+        self.asm.set(R4, 0);
+        self.asm.call(Helper::Loop);
+        self.asm.load(Size::D, R1, R10, FLOOD + FLOOD_SENT);
+        self.asm.jump_if_imm(Cmp::Ne, R1, 0, some);
+        self.lose(DropReason::NormalNoPort);
+        self.asm.bind(some);
+        self.asm.set(R0, 0);
+        self.asm.exit();
+        self.flood_one();
+    }
+
+    /// `flood_one(index, what the flood left on its stack)`: a copy to one port, unless it came from there.
+    fn flood_one(&mut self) {
+        self.asm.bind(self.flood_one);
+        let done = self.asm.label();
+        self.asm.mov(R8, R2);
+        self.asm.load(Size::D, R6, R8, FLOOD_PACKET);
+        self.asm.load(Size::D, R9, R8, FLOOD_SCRATCH);
+        // The first element is how many there are.
+        self.asm.alu_imm(Alu::Add, R1, 1, R2);
+        self.asm.store(Size::W, R10, KEY, R1);
+        self.lookup_on_stack(self.maps.flood, KEY);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, done);
+        self.asm.load(Size::W, R3, R0, 0);
+        self.asm.load(Size::W, R1, R9, key_word(word(Field::InPortOxm)) + 4);
+        self.asm.jump_if(Cmp::Eq, R1, R3, done);
+        self.asm.store_imm(Size::D, R8, FLOOD_SENT, 1);
+        self.send_copy();
+        self.asm.bind(done);
+        self.asm.set(R0, 0);
+        self.asm.exit();
+    }
+}

@@ -1,0 +1,165 @@
+//! A table: one look-up a shape, by falling highest priority, until no shape that is left can beat the
+//! flow found; then the jump to the flow's block.
+
+use super::layout::{FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, LOST, NOW, flow_value, key_word};
+use super::{Program, ShapePlan, Source};
+use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R8, R9, R10};
+use crate::ebpf::asm::{Alu, Cmp, Label, Size};
+
+/// On the stack: a 32-bit key; the flow that the present shape found; the block found; the place in order
+/// of the best flow so far; and, from there down, a shape's key.
+const KEY: i16 = -4;
+const FOUND: i16 = -16;
+const BLOCK: i16 = -24;
+const PLACE: i16 = -32;
+const SHAPE_KEY: i16 = -32;
+
+impl Program<'_> {
+    /// Go on in a table, or end where it has no flow.
+    pub(super) fn go_to_table(&mut self, number: u8) {
+        let label = self.tables.get(&number).copied().unwrap_or(self.no_flow);
+        self.asm.jump(label);
+    }
+
+    /// The table's code, and its blocks'.
+    pub(super) fn table(&mut self, number: u8) {
+        let (Some(label), Some(table)) = (self.tables.get(&number).copied(), self.plan.tables.get(&number))
+        else {
+            return;
+        };
+        self.asm.bind(label);
+        let hit = self.asm.label();
+        // R8 is the best flow so far, 0 for none.
+        self.asm.set(R8, 0);
+        for (index, shape) in table.shapes.iter().enumerate() {
+            let before = &table.shapes[..index];
+            if !before.is_empty() {
+                self.stop_where_beaten(before, shape, hit);
+            }
+            self.shape(before, shape);
+        }
+        self.asm.jump_if_imm(Cmp::Eq, R8, 0, self.no_flow);
+        self.asm.bind(hit);
+        self.count_hit();
+        self.asm.load(Size::W, R1, R10, BLOCK);
+        let labels: Vec<(u16, Label)> = table.blocks.keys().map(|id| (*id, self.asm.label())).collect();
+        self.dispatch(&labels);
+        for ((_, label), block) in labels.into_iter().zip(table.blocks.values()) {
+            self.asm.bind(label);
+            self.block(block);
+        }
+    }
+
+    /// Have done where the flow found so far beats all that this and later shapes have.
+    fn stop_where_beaten(&mut self, before: &[ShapePlan], shape: &ShapePlan, hit: Label) {
+        let (_, highest) = shape.priorities;
+        if before.iter().all(|other| other.priorities.0 > highest) {
+            self.asm.jump_if_imm(Cmp::Ne, R8, 0, hit);
+        } else {
+            self.asm.mov(R1, R8);
+            self.asm.shr(R1, 48);
+            self.asm.jump_if_imm(Cmp::Gt, R1, highest.into(), hit);
+        }
+    }
+
+    /// Look the packet up in one shape; R8 becomes its flow where that is better.
+    fn shape(&mut self, before: &[ShapePlan], shape: &ShapePlan) {
+        let next = self.asm.label();
+        match shape.source {
+            Source::One(value) => self.asm.set(R1, value),
+            Source::Map(map) => {
+                let words = i16::try_from(shape.mask.len()).unwrap_or(i16::MAX);
+                let key = SHAPE_KEY - 8 * words;
+                for (offset, (word, mask)) in (key..).step_by(8).zip(&shape.mask) {
+                    self.asm.load(Size::D, R1, R9, key_word(*word));
+                    if *mask != u64::MAX {
+                        self.asm.alu_imm(Alu::And, R1, *mask, R2);
+                    }
+                    self.asm.store(Size::D, R10, offset, R1);
+                }
+                self.lookup_on_stack(map, key);
+                self.asm.jump_if_imm(Cmp::Eq, R0, 0, next);
+                self.asm.load(Size::D, R1, R0, 0);
+            }
+        }
+        if before.iter().all(|other| other.priorities.0 > shape.priorities.1) {
+            // Any flow found before would have ended the look-up.
+            self.asm.mov(R8, R1);
+        } else {
+            self.better_of_two();
+        }
+        self.asm.bind(next);
+    }
+
+    /// R8 becomes the better of the flow in R8, if any, and that in R1: of higher priority, or older.
+    fn better_of_two(&mut self) {
+        let asm = &mut self.asm;
+        let (take, keep) = (asm.label(), asm.label());
+        asm.jump_if_imm(Cmp::Eq, R8, 0, take);
+        asm.mov(R2, R1);
+        asm.shr(R2, 48);
+        asm.mov(R3, R8);
+        asm.shr(R3, 48);
+        asm.jump_if(Cmp::Gt, R2, R3, take);
+        asm.jump_if(Cmp::Lt, R2, R3, keep);
+        asm.store(Size::D, R10, FOUND, R1);
+        self.place(R8, keep);
+        self.asm.store(Size::D, R10, PLACE, R1);
+        self.asm.load(Size::D, R1, R10, FOUND);
+        self.place(R1, keep);
+        self.asm.load(Size::D, R2, R10, PLACE);
+        self.asm.jump_if(Cmp::Gt, R1, R2, keep);
+        self.asm.load(Size::D, R1, R10, FOUND);
+        self.asm.bind(take);
+        self.asm.mov(R8, R1);
+        self.asm.bind(keep);
+    }
+
+    /// R1 is the place in order of a flow.
+    fn place(&mut self, flow: Reg, missing: Label) {
+        self.asm.store(Size::W, R10, KEY, flow);
+        self.lookup_on_stack(self.maps.arguments, KEY);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, missing);
+        self.asm.load(Size::D, R1, R0, 0);
+    }
+
+    /// The flow in R8 has the packet: count it. R8 becomes its arguments, and the stack holds its block.
+    fn count_hit(&mut self) {
+        let asm = &mut self.asm;
+        asm.store_imm(Size::W, R9, LOST, 0);
+        asm.store(Size::W, R10, KEY, R8);
+        asm.shr(R8, 32);
+        asm.alu_imm(Alu::And, R8, 0xffff, R1);
+        asm.store(Size::W, R10, BLOCK, R8);
+        self.lookup_on_stack(self.maps.flow_counters, KEY);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, self.end);
+        self.asm.load(Size::W, R1, R9, LENGTH);
+        self.add(R0, FLOW_BYTES, R1);
+        self.increment(R0, FLOW_PACKETS);
+        self.asm.load(Size::D, R1, R9, NOW);
+        self.asm.store(Size::D, R0, FLOW_LAST_USED, R1);
+        self.lookup_on_stack(self.maps.arguments, KEY);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, self.end);
+        self.asm.mov(R8, R0);
+    }
+
+    /// Jump to the block whose number is in R1, by halving.
+    fn dispatch(&mut self, blocks: &[(u16, Label)]) {
+        match blocks {
+            [] => {}
+            [(_, label)] => self.asm.jump(*label),
+            _ => {
+                let (lower, upper) = blocks.split_at(blocks.len() / 2);
+                let right = self.asm.label();
+                let first = upper.first().map_or(0, |(id, _)| i32::from(*id));
+                self.asm.jump_if_imm(Cmp::Ge, R1, first, right);
+                self.dispatch(lower);
+                self.asm.bind(right);
+                self.dispatch(upper);
+            }
+        }
+    }
+}
+
+/// A shape's one flow is never the value that stands for none: its slot is not 0.
+const _: () = assert!(flow_value(0, 0, 1) != 0);

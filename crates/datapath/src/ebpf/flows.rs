@@ -1,0 +1,543 @@
+//! The flows in force: the maps and the program, kept in step with the pipeline.
+//!
+//! Each flow has a *slot*, the place of its arguments and counters. A shape's map leads from masked key
+//! to the best flow of that key ([`flow_value`]); those that it beats wait here.
+//!
+//! A change of one flow, of a shape and a block that the program knows, is one write. Anything else makes
+//! a new program, with new maps for the shapes that change, so that the old one never sees part of it.
+//!
+//! A slot that comes free is used again only after all others: long after the last packet that has read
+//! its number.
+
+use super::EbpfError;
+use super::compile::block::{ARGUMENTS, Block, of_flow};
+use super::compile::layout::{self, FLOW_COUNTERS, flow_value};
+use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePlan};
+use super::load::{LoadError, Map, MapKind, Program};
+use crate::{Change, FlowStatistics};
+use footbridge_openflow::{Flow, Match};
+use footbridge_pipeline::{Entry, FlowId, Pipeline, Time, fdb};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// How many ports a bridge can have.
+pub(super) const PORTS: u32 = 1024;
+/// How many slots there are at first, and how many flows a shape's map has room for at least.
+const SLOTS: u32 = 1024;
+/// Bytes of a flow's place in order and arguments.
+const ARGUMENT_BYTES: usize = 8 * (1 + ARGUMENTS);
+
+/// The maps that ports and programs share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The program in force, at 0.
+    pub(super) programs: Map,
+    /// By slot: what passed a port.
+    pub(super) port_counters: Map,
+    /// By number: the port's device.
+    pub(super) out_ports: Map,
+    /// How many ports are flooded to, at 0; from 1 on, their numbers.
+    pub(super) flood: Map,
+    /// The addresses that NORMAL learned.
+    pub(super) fdb: Map,
+    scratch: Map,
+}
+
+/// The flows in force.
+pub(super) struct Compiled {
+    shared: Arc<Shared>,
+    slots: Slots,
+    blocks: Blocks,
+    flows: HashMap<FlowId, Installed>,
+    tables: BTreeMap<u8, Table>,
+    /// How many programs were put in force.
+    programs: u64,
+}
+
+/// A flow in force.
+struct Installed {
+    entry: Arc<Entry>,
+    block: u16,
+    slot: u32,
+    /// What passed the flows whose place it took, or it in another slot.
+    before: FlowStatistics,
+}
+
+/// Arguments and counters of flows.
+struct Slots {
+    arguments: Map,
+    counters: Map,
+    free: VecDeque<u32>,
+}
+
+/// Every block that there ever was, each with a number of its own.
+#[derive(Default)]
+struct Blocks {
+    numbers: HashMap<Block, u16>,
+    blocks: Vec<Block>,
+}
+
+/// One table as the program has it.
+#[derive(Default)]
+struct Table {
+    shapes: Vec<Shape>,
+    blocks: BTreeSet<u16>,
+}
+
+type Mask = Vec<(u8, u64)>;
+
+/// One shape as the program has it.
+struct Shape {
+    mask: Mask,
+    /// The lowest and highest priority that the program reckons with.
+    priorities: (u16, u16),
+    /// The flows of each masked key, the best first.
+    flows: HashMap<Vec<u64>, Vec<FlowId>>,
+    best: Best,
+}
+
+/// Where the best flow of each of a shape's keys is.
+#[derive(Clone)]
+enum Best {
+    /// In a map.
+    Map(Arc<Map>),
+    /// The shape takes every packet: its best flow is in the program. None while the shape is made.
+    Constant(Option<u64>),
+}
+
+/// A flow that is to be put in force.
+struct New {
+    entry: Arc<Entry>,
+    block: u16,
+    arguments: Vec<u64>,
+}
+
+impl Compiled {
+    /// No flows: a program that drops every packet.
+    pub(super) fn new() -> Result<Compiled, EbpfError> {
+        let shared = Arc::new(Shared {
+            programs: Map::new(MapKind::ProgArray, "fb_program", 4, 4, 1)?,
+            port_counters: Map::new(MapKind::PerCpuArray, "fb_ports", 4, layout::PORT_COUNTERS, PORTS)?,
+            out_ports: Map::new(MapKind::Array, "fb_outputs", 4, 8, MAX_PORT + 1)?,
+            flood: Map::new(MapKind::Array, "fb_flood", 4, 4, PORTS + 1)?,
+            fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
+            scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
+        });
+        let slots = Slots::new(SLOTS)?;
+        let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
+        let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1 };
+        compiled.replace_program(&compiled.slots, &compiled.tables)?;
+        Ok(compiled)
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// What passed a flow, whether the kernel's program or the evaluator carried it out.
+    pub(super) fn statistics(&self, entry: &Entry) -> FlowStatistics {
+        let counters = &entry.counters;
+        let here = FlowStatistics {
+            packets: counters.packets(),
+            bytes: counters.bytes(),
+            last_used: counters.last_used(),
+        };
+        match self.flows.get(&entry.id) {
+            Some(installed) => sum(here, self.slots.statistics(installed)),
+            None => here,
+        }
+    }
+
+    /// How many programs were put in force so far: changes that were one write made none.
+    #[cfg(test)]
+    pub(super) fn programs_made(&self) -> u64 {
+        self.programs
+    }
+
+    /// Put a change of the flows in force.
+    pub(super) fn commit(&mut self, pipeline: &Pipeline, change: &Change) -> Result<(), EbpfError> {
+        let mut added = Vec::new();
+        // A flow can come and go within one change.
+        for entry in change.added.iter().filter_map(|id| pipeline.get(*id)) {
+            let (block, arguments) = of_flow(&entry.flow).map_err(super::compile::CompileError::from)?;
+            let block = self.blocks.number(block)?;
+            added.push(New { entry: Arc::clone(entry), block, arguments });
+        }
+        let removed: Vec<Arc<Entry>> = change
+            .removed
+            .iter()
+            .filter(|id| pipeline.get(**id).is_none())
+            .filter_map(|id| self.flows.get(id))
+            .map(|installed| Arc::clone(&installed.entry))
+            .collect();
+        if added.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        if self.is_one_write(&added, &removed) {
+            return self.write_one(pipeline, added, &removed);
+        }
+        self.rebuild(pipeline, added, &removed)
+    }
+
+    /// Whether the change touches one key of one shape, and the program knows what it leads to.
+    fn is_one_write(&self, added: &[New], removed: &[Arc<Entry>]) -> bool {
+        let mut touched = added.iter().map(|new| &new.entry).chain(removed).map(|entry| &entry.flow);
+        let Some(first) = touched.next() else { return false };
+        if !touched.all(|flow| flow.table == first.table && flow.matching == first.matching) {
+            return false;
+        }
+        let Some(table) = self.tables.get(&first.table) else { return false };
+        let Some(shape) = table.shape(&first.matching) else { return false };
+        let Best::Map(map) = &shape.best else { return false };
+        let room = u32::try_from(shape.flows.len()).is_ok_and(|flows| flows < map.max_entries());
+        let (lowest, highest) = shape.priorities;
+        let fits = |new: &New| {
+            table.blocks.contains(&new.block) && (lowest..=highest).contains(&new.entry.flow.priority)
+        };
+        room && added.len() <= self.slots.free.len() && added.iter().all(fits)
+    }
+
+    fn write_one(
+        &mut self,
+        pipeline: &Pipeline,
+        added: Vec<New>,
+        removed: &[Arc<Entry>],
+    ) -> Result<(), EbpfError> {
+        let first = added.first().map(|new| &new.entry).or(removed.first());
+        let Some(first) = first.map(Arc::clone) else { return Ok(()) };
+        let fresh = self.install(pipeline, added, removed)?;
+        let written = self.write_best(&first.flow, &fresh, removed);
+        self.settle(written, fresh, removed)
+    }
+
+    /// Have the map lead to the best flow of the key.
+    fn write_best(
+        &mut self,
+        flow: &Flow,
+        fresh: &[(FlowId, Installed)],
+        removed: &[Arc<Entry>],
+    ) -> Result<(), EbpfError> {
+        let key = key_of(&flow.matching);
+        let shapes = self.tables.get_mut(&flow.table).and_then(|table| table.shape_mut(&flow.matching));
+        let Some(shape) = shapes else { return Ok(()) };
+        let Best::Map(map) = &shape.best else { return Ok(()) };
+        let mut ids = shape.flows.get(&key).cloned().unwrap_or_default();
+        ids.retain(|id| removed.iter().all(|entry| entry.id != *id));
+        ids.extend(fresh.iter().map(|(id, _)| *id));
+        let find = |id: &FlowId| {
+            let fresh = fresh.iter().find(|(new, _)| new == id).map(|(_, installed)| installed);
+            fresh.or_else(|| self.flows.get(id))
+        };
+        ids.sort_by_key(|id| std::cmp::Reverse(find(id).map_or(0, |found| found.entry.flow.priority)));
+        match ids.first().and_then(find) {
+            Some(best) => map.put(&bytes_of(&key), &best.value().to_ne_bytes())?,
+            None => map.remove(&bytes_of(&key))?,
+        }
+        if ids.is_empty() {
+            shape.flows.remove(&key);
+        } else {
+            shape.flows.insert(key, ids);
+        }
+        Ok(())
+    }
+
+    /// Make a new program, and put it in force.
+    fn rebuild(
+        &mut self,
+        pipeline: &Pipeline,
+        added: Vec<New>,
+        removed: &[Arc<Entry>],
+    ) -> Result<(), EbpfError> {
+        if added.len() > self.slots.free.len() {
+            self.grow(pipeline, added.len())?;
+        }
+        let touched: HashSet<(u8, Mask)> = added
+            .iter()
+            .map(|new| &new.entry)
+            .chain(removed)
+            .map(|entry| (entry.flow.table, mask_of(&entry.flow.matching)))
+            .collect();
+        let fresh = self.install(pipeline, added, removed)?;
+        let built = self.tables_of(pipeline, &fresh, &touched);
+        let written = built.and_then(|tables| {
+            self.replace_program(&self.slots, &tables)?;
+            self.tables = tables;
+            self.programs += 1;
+            Ok(())
+        });
+        self.settle(written, fresh, removed)
+    }
+
+    /// Give new flows their slots, with their arguments and no counts.
+    fn install(
+        &mut self,
+        pipeline: &Pipeline,
+        added: Vec<New>,
+        removed: &[Arc<Entry>],
+    ) -> Result<Vec<(FlowId, Installed)>, EbpfError> {
+        let by_place: HashMap<_, _> = removed.iter().map(|entry| (place(&entry.flow), entry)).collect();
+        let mut fresh = Vec::with_capacity(added.len());
+        for New { entry, block, arguments } in added {
+            // As in the pipeline, a flow that is added anew may start counting anew.
+            let reset = entry.flow.flags.reset_counts && entry.added == entry.modified;
+            let before = by_place.get(&place(&entry.flow)).filter(|_| !reset);
+            let before = before.and_then(|old| self.flows.get(&old.id));
+            let before = before.map(|old| self.slots.statistics(old)).unwrap_or_default();
+            let position = pipeline.position(entry.id).unwrap_or(u64::MAX);
+            let Some(slot) = self.slots.free.pop_front() else { break };
+            fresh.push((entry.id, Installed { entry, block, slot, before }));
+            if let Err(error) = self.slots.write(slot, position, &arguments) {
+                self.slots.free.extend(fresh.into_iter().map(|(_, installed)| installed.slot));
+                return Err(error.into());
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// After a change: the new flows are in force and the old ones' slots are free; or, where it failed,
+    /// the other way round.
+    fn settle(
+        &mut self,
+        outcome: Result<(), EbpfError>,
+        fresh: Vec<(FlowId, Installed)>,
+        removed: &[Arc<Entry>],
+    ) -> Result<(), EbpfError> {
+        if outcome.is_err() {
+            self.slots.free.extend(fresh.into_iter().map(|(_, installed)| installed.slot));
+            return outcome;
+        }
+        for entry in removed {
+            let gone = self.flows.remove(&entry.id);
+            self.slots.free.extend(gone.map(|installed| installed.slot));
+        }
+        self.flows.extend(fresh);
+        Ok(())
+    }
+
+    /// More slots: those there are keep their numbers, and what they counted moves to the flows.
+    fn grow(&mut self, pipeline: &Pipeline, needed: usize) -> Result<(), EbpfError> {
+        let wanted = u32::try_from(2 * (self.flows.len() + needed) + 1).unwrap_or(u32::MAX);
+        let mut larger = Slots::new(wanted.checked_next_power_of_two().unwrap_or(u32::MAX))?;
+        let used: HashSet<u32> = self.flows.values().map(|installed| installed.slot).collect();
+        larger.free.retain(|slot| !used.contains(slot));
+        for (id, installed) in &self.flows {
+            let (_, arguments) =
+                of_flow(&installed.entry.flow).map_err(super::compile::CompileError::from)?;
+            let position = pipeline.position(*id).unwrap_or(u64::MAX);
+            larger.write(installed.slot, position, &arguments)?;
+        }
+        // The old program goes on with the old slots until the new one is in force; in case that never
+        // comes to be, it has to be the larger ones that both use.
+        self.replace_program(&larger, &self.tables)?;
+        for installed in self.flows.values_mut() {
+            installed.before = self.slots.statistics(installed);
+        }
+        self.slots = larger;
+        Ok(())
+    }
+
+    /// The pipeline's tables, with the maps that are there for shapes that no change touches.
+    fn tables_of(
+        &self,
+        pipeline: &Pipeline,
+        fresh: &[(FlowId, Installed)],
+        touched: &HashSet<(u8, Mask)>,
+    ) -> Result<BTreeMap<u8, Table>, EbpfError> {
+        let fresh: HashMap<FlowId, &Installed> = fresh.iter().map(|(id, new)| (*id, new)).collect();
+        let find = |id: FlowId| fresh.get(&id).copied().or_else(|| self.flows.get(&id));
+        let mut tables: BTreeMap<u8, Table> = BTreeMap::new();
+        for entry in pipeline.entries() {
+            let Some(installed) = find(entry.id) else { continue };
+            tables.entry(entry.flow.table).or_default().insert(entry, installed.block);
+        }
+        for (number, table) in &mut tables {
+            for shape in &mut table.shapes {
+                for ids in shape.flows.values_mut() {
+                    ids.sort_by_key(|id| std::cmp::Reverse(find(*id).map_or(0, |f| f.entry.flow.priority)));
+                }
+                let standing = self.tables.get(number).and_then(|table| table.shape_of(&shape.mask));
+                let touched = touched.contains(&(*number, shape.mask.clone()));
+                shape.best = match standing.map(|standing| &standing.best) {
+                    Some(best @ Best::Map(_)) if !touched => best.clone(),
+                    _ => shape.fill(*number, &find)?,
+                };
+            }
+        }
+        Ok(tables)
+    }
+
+    fn replace_program(&self, slots: &Slots, tables: &BTreeMap<u8, Table>) -> Result<(), EbpfError> {
+        let code = self.plan(tables).generate(self.map_fds(slots), Outputs::Redirect)?;
+        let program = Program::load("footbridge", &code)?;
+        Ok(self.shared.programs.put(&0u32.to_ne_bytes(), &program.as_value())?)
+    }
+
+    fn map_fds(&self, slots: &Slots) -> MapFds {
+        MapFds {
+            scratch: self.shared.scratch.fd(),
+            port_counters: self.shared.port_counters.fd(),
+            flow_counters: slots.counters.fd(),
+            arguments: slots.arguments.fd(),
+            out_ports: self.shared.out_ports.fd(),
+            fdb: self.shared.fdb.fd(),
+            flood: self.shared.flood.fd(),
+        }
+    }
+
+    fn plan(&self, tables: &BTreeMap<u8, Table>) -> Plan {
+        let shape = |shape: &Shape| ShapePlan {
+            mask: shape.mask.clone(),
+            priorities: shape.priorities,
+            source: match &shape.best {
+                Best::Map(map) => Source::Map(map.fd()),
+                Best::Constant(value) => Source::One(value.unwrap_or_default()),
+            },
+        };
+        let block = |number: &u16| Some((*number, self.blocks.blocks.get(usize::from(*number))?.clone()));
+        let table = |(number, table): (&u8, &Table)| {
+            let shapes = table.shapes.iter().map(shape).collect();
+            (*number, TablePlan { shapes, blocks: table.blocks.iter().filter_map(block).collect() })
+        };
+        Plan { tables: tables.iter().map(table).collect() }
+    }
+
+    /// The program as it is in force, but for its outputs, which go to the record with this descriptor.
+    #[cfg(test)]
+    pub(super) fn recording(&self, record: i32) -> Result<Program, EbpfError> {
+        let code = self.plan(&self.tables).generate(self.map_fds(&self.slots), Outputs::Record(record))?;
+        Ok(Program::load("fb_recording", &code)?)
+    }
+}
+
+impl Installed {
+    fn value(&self) -> u64 {
+        flow_value(self.entry.flow.priority, self.block, self.slot)
+    }
+}
+
+impl Slots {
+    fn new(count: u32) -> Result<Slots, LoadError> {
+        Ok(Slots {
+            arguments: Map::new(MapKind::Array, "fb_arguments", 4, ARGUMENT_BYTES, count)?,
+            counters: Map::new(MapKind::PerCpuArray, "fb_flows", 4, FLOW_COUNTERS, count)?,
+            // 0 is no flow's.
+            free: (1..count).collect(),
+        })
+    }
+
+    fn write(&self, slot: u32, position: u64, arguments: &[u64]) -> Result<(), LoadError> {
+        let mut value = [0; ARGUMENT_BYTES];
+        for (bytes, word) in value.chunks_exact_mut(8).zip([&[position], arguments].concat()) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        self.counters.clear(&slot.to_ne_bytes())?;
+        self.arguments.put(&slot.to_ne_bytes(), &value)
+    }
+
+    fn statistics(&self, installed: &Installed) -> FlowStatistics {
+        let read = self.counters.get(&installed.slot.to_ne_bytes());
+        let value = read.ok().flatten().unwrap_or_default();
+        value.chunks_exact(FLOW_COUNTERS).fold(installed.before, |before, of_cpu| {
+            let number = |offset: i16| {
+                let bytes = of_cpu.get(offset as usize..).and_then(|bytes| bytes.first_chunk());
+                bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+            };
+            let last_used =
+                Some(Time(number(layout::FLOW_LAST_USED))).filter(|time| *time != Time::default());
+            let (packets, bytes) = (number(layout::FLOW_PACKETS), number(layout::FLOW_BYTES));
+            sum(before, FlowStatistics { packets, bytes, last_used })
+        })
+    }
+}
+
+impl Blocks {
+    /// The block's number, a new one where it has none yet.
+    fn number(&mut self, block: Block) -> Result<u16, EbpfError> {
+        if let Some(number) = self.numbers.get(&block) {
+            return Ok(*number);
+        }
+        let number = u16::try_from(self.blocks.len())
+            .map_err(|_| EbpfError::Absent("more than 65 536 different action lists"))?;
+        self.blocks.push(block.clone());
+        self.numbers.insert(block, number);
+        Ok(number)
+    }
+}
+
+impl Table {
+    fn shape(&self, matching: &Match) -> Option<&Shape> {
+        self.shape_of(&mask_of(matching))
+    }
+
+    fn shape_of(&self, mask: &Mask) -> Option<&Shape> {
+        self.shapes.iter().find(|shape| shape.mask == *mask)
+    }
+
+    fn shape_mut(&mut self, matching: &Match) -> Option<&mut Shape> {
+        let mask = mask_of(matching);
+        self.shapes.iter_mut().find(|shape| shape.mask == mask)
+    }
+
+    /// Add a flow, in dump order: shapes by falling highest priority.
+    fn insert(&mut self, entry: &Entry, block: u16) {
+        let flow = &entry.flow;
+        self.blocks.insert(block);
+        let mask = mask_of(&flow.matching);
+        let at = self.shapes.iter().position(|shape| shape.mask == mask).unwrap_or_else(|| {
+            let (priorities, flows) = ((u16::MAX, 0), HashMap::new());
+            self.shapes.push(Shape { mask, priorities, flows, best: Best::Constant(None) });
+            self.shapes.len() - 1
+        });
+        let shape = &mut self.shapes[at];
+        let (lowest, highest) = shape.priorities;
+        shape.priorities = (lowest.min(flow.priority), highest.max(flow.priority));
+        shape.flows.entry(key_of(&flow.matching)).or_default().push(entry.id);
+    }
+}
+
+impl Shape {
+    /// The best flow of each key, in a map of its own or as a constant.
+    fn fill<'a>(
+        &self,
+        table: u8,
+        find: &impl Fn(FlowId) -> Option<&'a Installed>,
+    ) -> Result<Best, LoadError> {
+        let best = |ids: &Vec<FlowId>| ids.first().and_then(|id| find(*id)).map(Installed::value);
+        if self.mask.is_empty() {
+            return Ok(Best::Constant(self.flows.values().find_map(best)));
+        }
+        let room = u32::try_from(2 * self.flows.len()).unwrap_or(u32::MAX).max(SLOTS);
+        let map = Map::new(MapKind::Hash, &format!("fb_table{table}"), 8 * self.mask.len(), 8, room)?;
+        for (key, ids) in &self.flows {
+            if let Some(value) = best(ids) {
+                map.put(&bytes_of(key), &value.to_ne_bytes())?;
+            }
+        }
+        Ok(Best::Map(Arc::new(map)))
+    }
+}
+
+fn mask_of(matching: &Match) -> Mask {
+    matching.terms().iter().map(|term| (term.word, term.mask)).collect()
+}
+
+fn key_of(matching: &Match) -> Vec<u64> {
+    matching.terms().iter().map(|term| term.value).collect()
+}
+
+fn bytes_of(key: &[u64]) -> Vec<u8> {
+    key.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// What a flow is replaced by: one of the same table, priority and match.
+fn place(flow: &Flow) -> (u8, u16, &Match) {
+    (flow.table, flow.priority, &flow.matching)
+}
+
+fn sum(a: FlowStatistics, b: FlowStatistics) -> FlowStatistics {
+    FlowStatistics {
+        packets: a.packets + b.packets,
+        bytes: a.bytes + b.bytes,
+        last_used: a.last_used.max(b.last_used),
+    }
+}

@@ -1,0 +1,156 @@
+//! The datapath in the kernel: the flow tables compiled into one eBPF program at the TC hook of every
+//! port's device.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `asm` | instructions, labels, registers |
+//! | [`compile`] | flow tables to instructions; what is refused |
+//! | `sys`, `load` | bpf(2): maps, programs, links |
+//! | `flows` | the flows in force: maps and program kept in step with the pipeline |
+//! | `ports` | devices, and the thread that lives in their network namespace |
+//!
+//! # Contract
+//!
+//! * A packet never waits for this process: there is no upcall.
+//! * Each port's device runs a root program of two stores and a tail call, so that a new program is in
+//!   force on all ports at once, by one write. Changes of more than one flow always come so; a change of
+//!   one flow, of a mask and an action list that are known, is one write to a map.
+//! * What can't be compiled is refused ([`compile::CompileError`]) and nothing has changed then; so too
+//!   where the kernel refuses the program.
+//! * Counters are the kernel's, per CPU; reading them stops nothing.
+//!
+//! # Limits
+//!
+//! * Links are not pinned: when the process ends, the devices are as before. It takes Linux 6.6 (tcx), and
+//!   a little-endian machine.
+//! * A redirect that the kernel makes to a device with a full queue is lost and not counted.
+//! * A packet that leaves by one port and, in the same call, comes in by another on the same CPU would
+//!   share the scratch. Devices that do so (none of veth, VXLAN or an uplink does) can't be ports.
+
+pub(crate) mod asm;
+pub mod compile;
+mod flows;
+pub mod load;
+mod ports;
+mod sys;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus, clock,
+};
+use flows::Compiled;
+use footbridge_openflow::PortNo;
+use footbridge_pipeline::conntrack::Connection;
+use footbridge_pipeline::fdb::FdbEntry;
+use footbridge_pipeline::{Entry, Pipeline};
+use load::LoadError;
+use ports::Ports;
+use std::sync::Arc;
+
+/// Why the datapath could not do something, where the reason is its own.
+#[derive(Debug, thiserror::Error)]
+pub enum EbpfError {
+    /// A flow that can't be compiled.
+    #[error(transparent)]
+    Compile(#[from] compile::CompileError),
+    /// Something that the kernel does not take.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Something that this datapath does not have.
+    #[error("the ebpf datapath can't do {0} yet: use the userspace datapath")]
+    Absent(&'static str),
+}
+
+/// The datapath's handle. Dropped, it detaches from every device.
+pub struct Ebpf {
+    flows: Flows,
+    compiled: Compiled,
+    ports: Ports,
+}
+
+impl Ebpf {
+    /// A datapath without port and flow, for devices in the calling thread's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not take its maps or its program.
+    pub fn start() -> Result<Ebpf, Error> {
+        if cfg!(target_endian = "big") {
+            return Err(EbpfError::Absent("big-endian machines").into());
+        }
+        let compiled = Compiled::new()?;
+        let flows = Flows::default();
+        let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;
+        Ok(Ebpf { flows, compiled, ports })
+    }
+}
+
+impl Datapath for Ebpf {
+    fn kind(&self) -> &'static str {
+        "ebpf"
+    }
+
+    fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {
+        let port = port.clone();
+        self.ports.ask(move |worker| worker.add(&port))?
+    }
+
+    fn del_port(&mut self, number: PortNo) -> Result<(), Error> {
+        self.ports.ask(move |worker| worker.remove(number))?
+    }
+
+    fn refresh_ports(&mut self) -> Result<(), Error> {
+        self.ports.ask(|worker| worker.refresh())
+    }
+
+    fn flows(&self) -> Flows {
+        Arc::clone(&self.flows)
+    }
+
+    fn commit(&mut self, flows: &Pipeline, changed: &Change) -> Result<(), Error> {
+        Ok(self.compiled.commit(flows, changed)?)
+    }
+
+    fn set_packet_in_sink(&mut self, sink: PacketInSink) -> Result<(), Error> {
+        self.ports.ask(move |worker| worker.set_packet_in_sink(sink))
+    }
+
+    fn punt_misses(&mut self, punt: bool) -> Result<(), Error> {
+        if punt {
+            Err(EbpfError::Absent("packets without a flow for the controllers").into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Carried out by the evaluator, and sent by a packet socket.
+    fn packet_out(&mut self, packet: PacketOut) -> Result<(), Error> {
+        self.ports.ask(move |worker| worker.packet_out(packet, clock::now()))
+    }
+
+    fn flow_statistics(&self, flow: &Entry) -> FlowStatistics {
+        self.compiled.statistics(flow)
+    }
+
+    fn ports(&self) -> Result<Vec<PortStatus>, Error> {
+        self.ports.ask(|worker| worker.status())?
+    }
+
+    fn fdb(&self) -> Result<Vec<FdbEntry>, Error> {
+        self.ports.ask(|worker| worker.fdb(clock::now()))?
+    }
+
+    /// `ct()` is refused, so that nothing is tracked.
+    fn connections(&self, _zone: Option<u16>) -> Result<Vec<Connection>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn flush_connections(&mut self, _zone: Option<u16>) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<(), Error> {
+        if connections.is_empty() { Ok(()) } else { Err(EbpfError::Absent("connection tracking").into()) }
+    }
+}

@@ -1,0 +1,359 @@
+//! Ports: devices, their root programs, and the thread that lives in their network namespace.
+//!
+//! Index and link of a device are facts of one network namespace, and so one thread, that of
+//! [`Ports::start`], does all that names a device. It looks four times a second for devices that come, go
+//! or change.
+
+use super::EbpfError;
+use super::asm::Reg::{R0, R1, R2, R3, R6};
+use super::asm::{Asm, Code, Helper, Size};
+use super::compile::layout;
+use super::flows::{PORTS, Shared};
+use super::load::{Link as TcLink, Map, Program};
+use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
+use crate::{Error, Flows, PacketInSink, PacketOut, sys};
+use footbridge_openflow::{MacAddr, PortNo};
+use footbridge_pipeline::fdb::{AGEING_TIME, FdbEntry};
+use footbridge_pipeline::{DropReason, Output, Packet, State, Time, TunnelKey, Unobserved};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendto, socket};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often devices are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+type Command = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// The thread's handle. Dropped, it ends the thread, which lets go of all devices.
+pub(super) struct Ports {
+    commands: Option<SyncSender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ports {
+    /// Start the thread, in the calling thread's network namespace.
+    pub(super) fn start(shared: Arc<Shared>, flows: Flows) -> Result<Ports, Error> {
+        let (commands, receiver) = sync_channel::<Command>(16);
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        // Protocol 0: it hears nothing.
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None);
+        let socket = socket.map_err(|errno| Error::Start(errno.into()))?;
+        let free = (0..PORTS as u16).collect();
+        let (state, ports) = (State::default(), BTreeMap::new());
+        let worker = Worker { shared, flows, state, sink: None, socket, ports, free };
+        let thread = std::thread::Builder::new()
+            .name("ebpf-ports".to_owned())
+            .spawn(move || worker.run(&receiver))
+            .map_err(Error::Start)?;
+        Ok(Ports { commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// Run `ask` in the thread.
+    pub(super) fn ask<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Worker) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let (reply, answer) = sync_channel(1);
+        let command: Command = Box::new(move |worker| {
+            // Nobody waits for the answer where the asker is gone.
+            drop(reply.send(ask(worker)));
+        });
+        let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
+        commands.send(command).map_err(|_| Error::Stopped)?;
+        answer.recv().map_err(|_| Error::Stopped)
+    }
+}
+
+impl Drop for Ports {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Everything the thread owns.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    flows: Flows,
+    /// For packets that controllers hand in.
+    state: State,
+    sink: Option<PacketInSink>,
+    /// To send such packets with.
+    socket: OwnedFd,
+    ports: BTreeMap<PortNo, Port>,
+    /// Counters of no port.
+    free: VecDeque<u16>,
+}
+
+struct Port {
+    name: String,
+    ifname: String,
+    slot: u16,
+    root: Program,
+    attached: Option<Attached>,
+    /// What the device could not take, or it could not be attached to, was said.
+    refused: bool,
+    /// Sent and lost by packet-outs, which the program does not see.
+    sent: Traffic,
+    lost: DropCounts,
+}
+
+struct Attached {
+    ifindex: u32,
+    up: bool,
+    _link: TcLink,
+}
+
+impl Worker {
+    fn run(mut self, commands: &Receiver<Command>) {
+        let mut last_look = Instant::now();
+        loop {
+            match commands.recv_timeout(LOOK.saturating_sub(last_look.elapsed())) {
+                Ok(command) => command(&mut self),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if last_look.elapsed() >= LOOK {
+                self.refresh();
+                last_look = Instant::now();
+            }
+        }
+    }
+
+    pub(super) fn add(&mut self, spec: &PortSpec) -> Result<(), Error> {
+        let number = spec.number;
+        if !number.is_ordinary() {
+            return Err(Error::PortNumber { number });
+        }
+        if let Some(taken) = self.ports.get(&number) {
+            return Err(Error::PortTaken { number, name: taken.name.clone() });
+        }
+        let Attachment::Device { ifname } = &spec.attachment else {
+            return Err(EbpfError::Absent("tunnel ports").into());
+        };
+        let slot = self.free.front().copied().ok_or(EbpfError::Absent("more than 1024 ports"))?;
+        self.shared.port_counters.clear(&u32::from(slot).to_ne_bytes()).map_err(EbpfError::from)?;
+        let root = Program::load("fb_root", &root(number, slot, &self.shared.programs)?);
+        let root = root.map_err(EbpfError::from)?;
+        self.free.pop_front();
+        let mut port = Port {
+            name: spec.name.clone(),
+            ifname: ifname.clone(),
+            slot,
+            root,
+            attached: None,
+            refused: false,
+            sent: Traffic::default(),
+            lost: DropCounts::default(),
+        };
+        port.look(number, &self.shared);
+        self.state.ports.insert(number, spec.attachment.kind());
+        self.ports.insert(number, port);
+        self.list_for_floods()
+    }
+
+    pub(super) fn remove(&mut self, number: PortNo) -> Result<(), Error> {
+        let port = self.ports.remove(&number).ok_or(Error::NoSuchPort { number })?;
+        self.state.ports.remove(number);
+        self.free.push_back(port.slot);
+        let none = [0; 8];
+        self.shared.out_ports.put(&number.0.to_ne_bytes(), &none).map_err(EbpfError::from)?;
+        self.list_for_floods()?;
+        for (entry, key) in self.learned()? {
+            if entry.port == number {
+                self.shared.fdb.remove(&key).map_err(EbpfError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tell the program which ports there are, by rising number.
+    fn list_for_floods(&self) -> Result<(), Error> {
+        let count = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
+        let put = |index: u32, value: u32| {
+            self.shared.flood.put(&index.to_ne_bytes(), &value.to_ne_bytes()).map_err(EbpfError::from)
+        };
+        for (index, number) in (1..).zip(self.ports.keys()) {
+            put(index, number.0)?;
+        }
+        Ok(put(0, count)?)
+    }
+
+    /// The addresses that NORMAL learned, the longest unseen of each port first.
+    pub(super) fn fdb(&self, now: Time) -> Result<Vec<FdbEntry>, Error> {
+        let fresh = |entry: &FdbEntry| now.since(entry.seen) < AGEING_TIME;
+        let mut entries: Vec<FdbEntry> =
+            self.learned()?.into_iter().map(|(entry, _)| entry).filter(fresh).collect();
+        entries.sort_unstable_by_key(|entry| (entry.port, entry.seen));
+        Ok(entries)
+    }
+
+    /// What is in the map, with its keys.
+    fn learned(&self) -> Result<Vec<(FdbEntry, Vec<u8>)>, Error> {
+        let fdb = &self.shared.fdb;
+        let mut entries = Vec::new();
+        for key in fdb.keys().map_err(EbpfError::from)? {
+            // It may have gone meanwhile.
+            let Some(value) = fdb.get(&key).map_err(EbpfError::from)? else { continue };
+            let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+            let at = |offset: i16| number(value.get(offset as usize..).unwrap_or_default());
+            let address = number(&key);
+            let entry = FdbEntry {
+                mac: MacAddr::from(u128::from(address >> 16)),
+                vlan: (address & 0xfff) as u16,
+                port: PortNo(at(layout::FDB_PORT) as u32),
+                seen: Time(at(layout::FDB_SEEN)),
+            };
+            entries.push((entry, key));
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn refresh(&mut self) {
+        for (number, port) in &mut self.ports {
+            port.look(*number, &self.shared);
+        }
+    }
+
+    pub(super) fn set_packet_in_sink(&mut self, sink: PacketInSink) {
+        self.sink = Some(sink);
+    }
+
+    pub(super) fn status(&self) -> Result<Vec<PortStatus>, Error> {
+        self.ports.iter().map(|(number, port)| port.status(*number, &self.shared)).collect()
+    }
+
+    pub(super) fn packet_out(&mut self, packet: PacketOut, now: Time) {
+        let PacketOut { in_port, metadata, actions, frame } = packet;
+        let packet = Packet { in_port, frame, tunnel: TunnelKey::default() };
+        let flows = self.flows.read().unwrap_or_else(PoisonError::into_inner);
+        let verdict = flows.execute(&mut self.state, packet, &metadata, &actions, now, &mut Unobserved);
+        drop(flows);
+        let sink = self.sink.as_ref();
+        let untaken = verdict.packet_ins.into_iter().map(|p| sink.is_some_and(|sink| sink(p)));
+        let untaken = untaken.filter(|taken| !taken).count();
+        if let Some(port) = self.ports.get_mut(&in_port) {
+            verdict.lost.iter().chain(&verdict.drop).for_each(|drop| port.lost.count(drop.reason));
+            (0..untaken).for_each(|_| port.lost.count(DropReason::NoController));
+        }
+        for output in verdict.outputs {
+            if let Some(port) = self.ports.get_mut(&output.port) {
+                port.send(&self.socket, &output);
+            }
+        }
+    }
+}
+
+impl Port {
+    /// Compare with the device that has the name now: attach to another one, note what it is like.
+    fn look(&mut self, number: PortNo, shared: &Shared) {
+        let before = self.link();
+        let ifindex = nix::net::if_::if_nametoindex(self.ifname.as_str()).ok();
+        if self.attached.as_ref().map(|attached| attached.ifindex) != ifindex {
+            self.attached = None;
+            self.attached = ifindex.and_then(|ifindex| self.attach(ifindex));
+        }
+        let device = sys::Device::named(&self.ifname);
+        if let Some(attached) = &mut self.attached {
+            attached.up = device.as_ref().is_ok_and(|device| device.is_up().unwrap_or(false));
+        }
+        let ifindex = match &self.attached {
+            Some(Attached { ifindex, up: true, .. }) => *ifindex,
+            Some(_) | None => 0,
+        };
+        let value = layout::port_value(ifindex, self.slot);
+        if let Err(error) = shared.out_ports.put(&number.0.to_ne_bytes(), &value) {
+            tracing::error!(port = self.name, %error, "nothing can be sent to the port");
+        }
+        let after = self.link();
+        if before != after {
+            tracing::info!(port = self.name, number = number.0, link = after.name(), "port changed");
+        }
+    }
+
+    fn attach(&mut self, ifindex: u32) -> Option<Attached> {
+        match self.root.attach(ifindex) {
+            Ok(link) => {
+                self.refused = false;
+                Some(Attached { ifindex, up: false, _link: link })
+            }
+            Err(errno) => {
+                if !std::mem::replace(&mut self.refused, true) {
+                    tracing::warn!(device = self.ifname, %errno, "the device takes no program");
+                }
+                None
+            }
+        }
+    }
+
+    fn link(&self) -> Link {
+        match &self.attached {
+            Some(Attached { up: true, .. }) => Link::Up,
+            Some(_) => Link::Down,
+            None => Link::Absent,
+        }
+    }
+
+    fn status(&self, number: PortNo, shared: &Shared) -> Result<PortStatus, Error> {
+        let numbers = layout::PORT_COUNTERS / 8;
+        let sums = shared.port_counters.sums(&u32::from(self.slot).to_ne_bytes(), numbers);
+        let sums = sums.map_err(EbpfError::from)?;
+        let at = |offset: i16| sums.get(offset as usize / 8).copied().unwrap_or(0);
+        let mut drops = self.lost.clone();
+        for reason in DropReason::all() {
+            drops.add(reason, at(layout::DROPS + 8 * i16::from(reason as u8)));
+        }
+        let rx = Traffic { packets: at(layout::RX_PACKETS), bytes: at(layout::RX_BYTES), errors: 0 };
+        let tx = Traffic {
+            packets: at(layout::TX_PACKETS) + self.sent.packets,
+            bytes: at(layout::TX_BYTES) + self.sent.bytes,
+            errors: at(layout::TX_ERRORS) + self.sent.errors,
+        };
+        Ok(PortStatus { number, link: self.link(), rx, tx, drops })
+    }
+
+    fn send(&mut self, socket: &OwnedFd, output: &Output) {
+        let address = match &self.attached {
+            Some(Attached { ifindex, up: true, .. }) => sys::packet_address(*ifindex),
+            Some(_) | None => None,
+        };
+        let result = address
+            .ok_or(Errno::ENETDOWN)
+            .and_then(|address| sendto(socket.as_raw_fd(), &output.frame, &address, MsgFlags::MSG_DONTWAIT));
+        match result {
+            Ok(_) => self.sent.count(output.frame.len()),
+            Err(errno) => {
+                self.sent.errors += 1;
+                self.lost.count(match errno {
+                    Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::Congestion,
+                    Errno::EMSGSIZE => DropReason::TooBig,
+                    Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => DropReason::PortDown,
+                    _ => DropReason::SendError,
+                });
+            }
+        }
+    }
+}
+
+/// The program on a port's device: it says which port this is, and goes on in the program in force.
+fn root(number: PortNo, slot: u16, programs: &Map) -> Result<Code, EbpfError> {
+    use super::compile::{CompileError, SKB_CB, TC_ACT_SHOT};
+    let mut asm = Asm::default();
+    asm.mov(R6, R1);
+    asm.store_imm(Size::W, R6, SKB_CB, number.0.cast_signed());
+    asm.store_imm(Size::W, R6, SKB_CB + 4, slot.into());
+    asm.map(R2, programs.fd());
+    asm.set(R3, 0);
+    asm.call(Helper::TailCall);
+    // Only without a program.
+    asm.set(R0, TC_ACT_SHOT);
+    asm.exit();
+    Ok(asm.finish().map_err(CompileError::from)?)
+}

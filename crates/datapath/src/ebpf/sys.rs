@@ -1,0 +1,290 @@
+//! bpf(2), the one system call that no crate in use has a safe form for: all `unsafe` of the datapath.
+//!
+//! Each function is one command with the part of `union bpf_attr` (linux/bpf.h) that it reads, as a
+//! structure of integers. Pointers in there are to slices of the caller, alive during the call, with the
+//! lengths that the kernel is told or that the map was made with.
+
+use nix::errno::Errno;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
+const MAP_UPDATE_ELEM: libc::c_int = 2;
+const MAP_DELETE_ELEM: libc::c_int = 3;
+const MAP_GET_NEXT_KEY: libc::c_int = 4;
+const PROG_LOAD: libc::c_int = 5;
+#[cfg(test)]
+const PROG_TEST_RUN: libc::c_int = 10;
+const BTF_LOAD: libc::c_int = 18;
+const LINK_CREATE: libc::c_int = 28;
+
+/// BPF_PROG_TYPE_SCHED_CLS
+const SCHED_CLS: u32 = 3;
+/// BPF_TCX_INGRESS
+const TCX_INGRESS: u32 = 46;
+
+/// The structures below: integers only, any bits valid.
+trait Attributes {}
+
+#[repr(C)]
+#[derive(Default)]
+struct MapAttributes {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner: u32,
+    node: u32,
+    name: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttributes {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgramAttributes {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    attach_type: u32,
+    btf: u32,
+    function_size: u32,
+    functions: u64,
+    function_count: u32,
+    padding: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BtfAttributes {
+    btf: u64,
+    log: u64,
+    size: u32,
+    log_size: u32,
+    log_level: u32,
+    padding: u32,
+}
+
+#[cfg(test)]
+#[repr(C)]
+#[derive(Default)]
+struct TestAttributes {
+    program: u32,
+    result: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkAttributes {
+    program: u32,
+    ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    /// Of tcx: which program or link to stand beside, and the expected revision; 0 for none.
+    relative: u32,
+    padding: u32,
+    revision: u64,
+}
+
+impl Attributes for MapAttributes {}
+impl Attributes for ElementAttributes {}
+impl Attributes for ProgramAttributes {}
+#[cfg(test)]
+impl Attributes for TestAttributes {}
+impl Attributes for LinkAttributes {}
+impl Attributes for BtfAttributes {}
+
+/// What a new map is like.
+pub(super) struct MapShape {
+    /// BPF_MAP_TYPE_*
+    pub(super) kind: u32,
+    /// Bytes.
+    pub(super) key_size: u32,
+    /// Bytes, on each CPU where the map is per CPU.
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+    /// BPF_F_*
+    pub(super) flags: u32,
+}
+
+/// BPF_MAP_CREATE
+pub(super) fn map_create(shape: &MapShape, name: &str) -> Result<OwnedFd, Errno> {
+    let MapShape { kind, key_size, value_size, max_entries, flags } = *shape;
+    let name = object_name(name);
+    let mut attributes =
+        MapAttributes { kind, key_size, value_size, max_entries, flags, name, ..MapAttributes::default() };
+    bpf(MAP_CREATE, &mut attributes).map(owned)
+}
+
+/// BPF_MAP_LOOKUP_ELEM. `key` and `value` have the sizes of the map: of a per-CPU map, `value` has one
+/// for each possible CPU, each rounded up to 8 bytes.
+pub(super) fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> Result<(), Errno> {
+    element(MAP_LOOKUP_ELEM, map, key, value.as_mut_ptr() as u64, 0)
+}
+
+/// BPF_MAP_UPDATE_ELEM, with sizes as [`map_lookup`]; `flags` is BPF_ANY and the like.
+pub(super) fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+    element(MAP_UPDATE_ELEM, map, key, value.as_ptr() as u64, flags)
+}
+
+/// BPF_MAP_DELETE_ELEM
+pub(super) fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<(), Errno> {
+    element(MAP_DELETE_ELEM, map, key, 0, 0)
+}
+
+/// BPF_MAP_GET_NEXT_KEY: the key behind `key`, or the first; `next` has the size of a key.
+pub(super) fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+    let (map, key) = (map.as_raw_fd().cast_unsigned(), key.map_or(0, |key| key.as_ptr() as u64));
+    let value = next.as_mut_ptr() as u64;
+    let mut attributes = ElementAttributes { map, padding: 0, key, value, flags: 0 };
+    bpf(MAP_GET_NEXT_KEY, &mut attributes).map(drop)
+}
+
+fn element(
+    command: libc::c_int,
+    map: BorrowedFd<'_>,
+    key: &[u8],
+    value: u64,
+    flags: u64,
+) -> Result<(), Errno> {
+    let (map, key) = (map.as_raw_fd().cast_unsigned(), key.as_ptr() as u64);
+    let mut attributes = ElementAttributes { map, padding: 0, key, value, flags };
+    bpf(command, &mut attributes).map(drop)
+}
+
+/// What types a program's functions have, which the kernel asks for where a helper calls one.
+pub(super) struct Functions<'a> {
+    /// From [`btf_load`].
+    pub(super) btf: BorrowedFd<'a>,
+    /// For each, the instruction where it begins and the number of its type; the program's beginning first.
+    pub(super) types: &'a [[u32; 2]],
+}
+
+/// BPF_BTF_LOAD
+pub(super) fn btf_load(btf: &[u8]) -> Result<OwnedFd, Errno> {
+    let size = u32::try_from(btf.len()).map_err(|_| Errno::E2BIG)?;
+    bpf(BTF_LOAD, &mut BtfAttributes { btf: btf.as_ptr() as u64, size, ..BtfAttributes::default() })
+        .map(owned)
+}
+
+/// BPF_PROG_LOAD of a TC classifier; what the verifier says goes to `log`, where that is not empty.
+pub(super) fn prog_load(
+    code: &[[u8; 8]],
+    functions: Option<&Functions<'_>>,
+    name: &str,
+    log: &mut [u8],
+) -> Result<OwnedFd, Errno> {
+    let license = c"Dual MIT/GPL";
+    let length = |count: usize| u32::try_from(count).map_err(|_| Errno::E2BIG);
+    let mut attributes = ProgramAttributes {
+        kind: SCHED_CLS,
+        instruction_count: length(code.len())?,
+        instructions: code.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_size: length(log.len())?,
+        log: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
+        name: object_name(name),
+        ..ProgramAttributes::default()
+    };
+    if let Some(Functions { btf, types }) = functions {
+        attributes.btf = btf.as_raw_fd().cast_unsigned();
+        attributes.function_size = size_of::<[u32; 2]>() as u32;
+        attributes.functions = types.as_ptr() as u64;
+        attributes.function_count = length(types.len())?;
+    }
+    bpf(PROG_LOAD, &mut attributes).map(owned)
+}
+
+/// BPF_LINK_CREATE: run the program on what the device receives (tcx).
+pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32) -> Result<OwnedFd, Errno> {
+    let program = program.as_raw_fd().cast_unsigned();
+    let mut attributes =
+        LinkAttributes { program, ifindex, attach_type: TCX_INGRESS, ..LinkAttributes::default() };
+    bpf(LINK_CREATE, &mut attributes).map(owned)
+}
+
+#[cfg(test)]
+/// What a test run gave.
+pub(super) struct TestRun {
+    /// What the program returned: TC_ACT_*.
+    pub(super) result: u32,
+    /// Nanoseconds a run.
+    pub(super) duration: u32,
+}
+
+#[cfg(test)]
+/// BPF_PROG_TEST_RUN: `repeat` runs on the frame. `context` is the start of a `struct __sk_buff`.
+pub(super) fn test_run(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    context: &[u8],
+    repeat: u32,
+) -> Result<TestRun, Errno> {
+    let length = |slice: &[u8]| u32::try_from(slice.len()).map_err(|_| Errno::E2BIG);
+    let mut attributes = TestAttributes {
+        program: program.as_raw_fd().cast_unsigned(),
+        data_in: frame.as_ptr() as u64,
+        data_size_in: length(frame)?,
+        context_in: context.as_ptr() as u64,
+        context_size_in: length(context)?,
+        repeat,
+        ..TestAttributes::default()
+    };
+    bpf(PROG_TEST_RUN, &mut attributes)?;
+    Ok(TestRun { result: attributes.result, duration: attributes.duration })
+}
+
+#[allow(unsafe_code, reason = "bpf(2) has no safe form")]
+fn bpf<A: Attributes>(command: libc::c_int, attributes: &mut A) -> Result<RawFd, Errno> {
+    // SAFETY: the pointer is to a structure of plain integers, alive during the call, of the size
+    // given. Addresses in it are those of slices that the functions above hold during the call, whose
+    // lengths are given beside them, or are those of the map's keys and values, which `load::Map`
+    // keeps to the sizes that it made the map with.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
+    Errno::result(result).map(|result| result as RawFd)
+}
+
+#[allow(unsafe_code, reason = "a descriptor that the kernel has just made")]
+fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: the call that returned it opened it for us, and nothing else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// At most 15 bytes of letters, digits, `_` and `.`.
+fn object_name(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes[..15].iter_mut().zip(name.bytes()) {
+        *to = if from.is_ascii_alphanumeric() || from == b'_' { from } else { b'_' };
+    }
+    bytes
+}

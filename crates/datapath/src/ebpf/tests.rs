@@ -1,0 +1,8 @@
+//! The compiled program beside the evaluator: BPF_PROG_TEST_RUN, with the outputs in a record.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bed;
+mod differential;
+mod refusals;
+mod speed;

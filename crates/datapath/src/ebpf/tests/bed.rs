@@ -1,0 +1,108 @@
+//! A datapath without devices: its program runs on frames that a test hands in.
+
+use crate::Change;
+use crate::ebpf::compile::layout;
+use crate::ebpf::compile::record::{RECORD, RECORDED_BYTES};
+use crate::ebpf::flows::Compiled;
+use crate::ebpf::load::{Map, MapKind, Program};
+use footbridge_openflow::text::parse_flow;
+use footbridge_openflow::{PortNames, PortNo};
+use footbridge_pipeline::{DropReason, FlowId, Pipeline, Time};
+
+/// What one run made of a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Ports and frames.
+    pub(super) outputs: Vec<(u32, Vec<u8>)>,
+    /// What was counted at the port it came in on: reasons and how often.
+    pub(super) drops: Vec<(DropReason, u64)>,
+}
+
+pub(super) struct Bed {
+    pub(super) pipeline: Pipeline,
+    pub(super) compiled: Compiled,
+    record: Map,
+    program: Option<Program>,
+}
+
+impl Bed {
+    /// A bed with ports 1 to `ports`; None, and a word, where the kernel takes no programs of ours.
+    pub(super) fn new(test: &str, ports: u32) -> Option<Bed> {
+        let compiled = match Compiled::new() {
+            Ok(compiled) => compiled,
+            Err(why) => {
+                println!("skipped: {test}: {why}");
+                return None;
+            }
+        };
+        for port in 1..=ports {
+            let value = layout::port_value(1, port as u16);
+            compiled.shared().out_ports.put(&port.to_ne_bytes(), &value).unwrap();
+        }
+        let list = (0u32..).zip(std::iter::once(ports).chain(1..=ports));
+        for (index, value) in list {
+            compiled.shared().flood.put(&index.to_ne_bytes(), &value.to_ne_bytes()).unwrap();
+        }
+        let record = Map::new(MapKind::Array, "fb_record", 4, RECORD, 1).unwrap();
+        Some(Bed { pipeline: Pipeline::new(), compiled, record, program: None })
+    }
+
+    /// Replace all flows.
+    pub(super) fn flows<S: AsRef<str>>(&mut self, lines: &[S]) -> Result<(), crate::ebpf::EbpfError> {
+        let removed: Vec<FlowId> = self.pipeline.entries().map(|entry| entry.id).collect();
+        removed.iter().for_each(|id| drop(self.pipeline.remove(*id)));
+        let added = lines.iter().map(|line| self.insert(line.as_ref())).collect();
+        self.commit(&Change { added, removed })
+    }
+
+    /// Add a flow to the pipeline; it is to be committed.
+    pub(super) fn insert(&mut self, line: &str) -> FlowId {
+        let flow = parse_flow(line, &PortNames::none()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        self.pipeline.insert(flow, Time(1)).unwrap().entry.id
+    }
+
+    pub(super) fn commit(&mut self, change: &Change) -> Result<(), crate::ebpf::EbpfError> {
+        self.program = None;
+        self.compiled.commit(&self.pipeline, change)
+    }
+
+    /// Run the program on a frame.
+    pub(super) fn run(&mut self, in_port: PortNo, frame: &[u8]) -> Seen {
+        self.record.clear(&0u32.to_ne_bytes()).unwrap();
+        let before = self.counters(in_port);
+        let program = match self.program.take() {
+            Some(program) => program,
+            None => self.compiled.recording(self.record.fd()).unwrap_or_else(|e| panic!("{e}")),
+        };
+        program.run(frame, &context(in_port), 1).unwrap_or_else(|e| panic!("{e}: {frame:02x?}"));
+        self.program = Some(program);
+        let after = self.counters(in_port);
+        let drops = DropReason::all()
+            .map(|reason| (reason, layout::DROPS as usize / 8 + reason as usize))
+            .map(|(reason, at)| (reason, after[at] - before[at]))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let record = self.record.get(&0u32.to_ne_bytes()).unwrap().unwrap();
+        let number = |at: usize| u32::from_ne_bytes(*record[at..].first_chunk().unwrap());
+        let output = |index: usize| {
+            let at = 8 + index * (8 + RECORDED_BYTES);
+            let length = number(at + 4) as usize;
+            (number(at), record[at + 8..at + 8 + length.min(RECORDED_BYTES)].to_vec())
+        };
+        Seen { outputs: (0..number(0) as usize).map(output).collect(), drops }
+    }
+
+    fn counters(&self, port: PortNo) -> Vec<u64> {
+        let shared = self.compiled.shared();
+        shared.port_counters.sums(&port.0.to_ne_bytes(), layout::PORT_COUNTERS / 8).unwrap()
+    }
+}
+
+/// A `struct __sk_buff` with what the root program says of the port: its number, which is also its slot.
+pub(super) fn context(in_port: PortNo) -> [u8; 68] {
+    let mut context = [0; 68];
+    for at in [48, 52] {
+        context[at..at + 4].copy_from_slice(&in_port.0.to_ne_bytes());
+    }
+    context
+}

@@ -1,0 +1,365 @@
+//! Generated pipelines and packets: the program does what the evaluator does, to the byte and to the
+//! count. A disagreement prints the seed, the flows and the frame.
+
+use super::bed::{Bed, Seen};
+use crate::Change;
+use footbridge_openflow::{Field, Key, PortNo};
+use footbridge_pipeline::packet::compose;
+use footbridge_pipeline::{DropReason, FlowId, Packet, PortKind, State, TunnelKey, Unobserved, Verdict};
+
+const PORTS: u32 = 4;
+/// Where the seeds begin; each pipeline has its own.
+const FIRST_SEED: u64 = 0x5eed_0001;
+/// How many, unless the environment's FOOTBRIDGE_PIPELINES says otherwise.
+const PIPELINES: u64 = 120;
+const PACKETS: usize = 250;
+
+/// SplitMix64: numbers from a seed, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+}
+
+const MACS: &[&str] = &["02:00:00:00:00:01", "02:00:00:00:00:02", "aa:bb:cc:dd:ee:ff", "ff:ff:ff:ff:ff:ff"];
+const IPS: &[&str] = &["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.168.7.9"];
+const MASKS: &[&str] = &["", "", "/24", "/16", "/255.0.255.0"];
+
+/// What a flow takes.
+fn matching(random: &mut Random) -> String {
+    let mut terms = Vec::new();
+    match random.below(8) {
+        0 => {}
+        1 | 2 => {
+            terms.push("arp".to_owned());
+            for field in ["arp_spa", "arp_tpa"] {
+                if random.one_in(3) {
+                    terms.push(format!("{field}={}{}", random.pick(IPS), random.pick(MASKS)));
+                }
+            }
+            if random.one_in(3) {
+                terms.push(format!("arp_op={}", 1 + random.below(2)));
+            }
+            if random.one_in(4) {
+                terms.push(format!("arp_sha={}", random.pick(MACS)));
+            }
+        }
+        3 | 4 => {
+            terms.push("ip".to_owned());
+            for (field, value) in [("nw_tos", "4"), ("nw_ttl", "64"), ("nw_ttl", "1"), ("ip_frag", "later")] {
+                if random.one_in(6) && !terms.iter().any(|term| term.starts_with(field)) {
+                    terms.push(format!("{field}={value}"));
+                }
+            }
+        }
+        5 => terms.push(format!("tcp,tp_dst={}", 80 + random.below(2))),
+        6 => terms.push(format!("udp,tp_src={}", 80 + random.below(2))),
+        _ => terms.push(
+            random.pick(&["icmp", "icmp,icmp_type=8", "dl_type=0x88cc", "tcp,tcp_flags=+syn"]).to_owned(),
+        ),
+    }
+    if ["ip", "tcp", "udp", "icmp"].iter().any(|ip| terms.first().is_some_and(|term| term.starts_with(ip))) {
+        for field in ["nw_src", "nw_dst"] {
+            if random.one_in(4) {
+                terms.push(format!("{field}={}{}", random.pick(IPS), random.pick(MASKS)));
+            }
+        }
+    }
+    let others = [
+        format!("in_port={}", 1 + random.below(PORTS as usize)),
+        format!("dl_dst={}", random.pick(MACS)),
+        "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00".to_owned(),
+        format!("dl_src={}", random.pick(MACS)),
+        format!("reg0={}/0xff", random.below(3)),
+        format!("reg1={}", random.below(3)),
+        "metadata=0x5".to_owned(),
+        "vlan_tci=0x1000/0x1000".to_owned(),
+        "dl_vlan=5".to_owned(),
+    ];
+    for other in others {
+        if random.one_in(9) && !(other.starts_with("dl_dst") && terms.iter().any(|t| t.starts_with("dl_dst")))
+        {
+            terms.push(other);
+        }
+    }
+    if terms.iter().any(|term| term == "dl_vlan=5") {
+        terms.retain(|term| !term.starts_with("vlan_tci"));
+    }
+    terms.join(",")
+}
+
+/// What a flow with this match does, in a table of this number.
+fn actions(random: &mut Random, table: usize, tables: usize, matching: &str) -> String {
+    let arp = matching.starts_with("arp");
+    let ip = ["ip", "tcp", "udp", "icmp"].iter().any(|ip| matching.starts_with(ip));
+    let mut list = Vec::new();
+    for _ in 0..random.below(6) {
+        let port = 1 + random.below(PORTS as usize + 1);
+        list.push(match random.below(16) {
+            14 => "NORMAL".to_owned(),
+            15 => random.pick(&["FLOOD", "ALL", "NORMAL"]).to_owned(),
+            0 => format!("mod_dl_src:{}", random.pick(MACS)),
+            1 => format!("mod_dl_dst:{}", random.pick(MACS)),
+            2 => "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]".to_owned(),
+            3 => format!("load:{:#x}->NXM_NX_REG0[]", random.below(3)),
+            4 => format!("load:{:#x}->NXM_NX_REG1[0..7]", random.below(3)),
+            5 => format!("move:NXM_NX_REG{}[0..15]->NXM_NX_REG1[16..31]", random.below(2)),
+            6 => format!("set_field:{}->metadata", random.below(6)),
+            7 => format!("output:{port}"),
+            8 => "IN_PORT".to_owned(),
+            9 => "output:NXM_NX_REG1[]".to_owned(),
+            10 if arp => format!("load:{:#x}->NXM_OF_ARP_OP[]", 1 + random.below(3)),
+            11 if arp => {
+                "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],load:0xaabbccddeeff->NXM_NX_ARP_SHA[]".to_owned()
+            }
+            12 if arp => {
+                "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],load:0xade0201->NXM_OF_ARP_SPA[]".to_owned()
+            }
+            10 if ip => format!("mod_nw_dst:{}", random.pick(IPS)),
+            11 if ip => format!("mod_nw_src:{}", random.pick(IPS)),
+            12 if ip => random.pick(&["dec_ttl", "mod_nw_ttl:9", "mod_nw_tos:8"]).to_owned(),
+            13 if matching.starts_with("tcp") => format!("mod_tp_dst:{}", 79 + random.below(3)),
+            13 if matching.starts_with("udp") => {
+                format!("load:{:#x}->NXM_OF_UDP_SRC[]", 79 + random.below(3))
+            }
+            _ => format!("load:{:#x}->NXM_NX_REG0[8..15]", random.below(256)),
+        });
+    }
+    if table + 1 < tables && !random.one_in(3) {
+        let next = table + 1 + random.below(tables - table - 1);
+        list.push(random.pick(&["resubmit(,N)", "goto_table:N"]).replace('N', &next.to_string()));
+    }
+    if list.is_empty() { "drop".to_owned() } else { list.join(",") }
+}
+
+fn flow(random: &mut Random, tables: usize) -> String {
+    let table = random.below(tables);
+    let matching = matching(random);
+    let actions = actions(random, table, tables, &matching);
+    let comma = if matching.is_empty() { "" } else { "," };
+    format!("table={table},priority={}{comma}{matching} actions={actions}", random.below(5))
+}
+
+fn frame(random: &mut Random) -> Vec<u8> {
+    let mut key = Key::default();
+    let mac = |random: &mut Random| match random.below(4) {
+        0 => 0xaabb_ccdd_eeff,
+        1 => 0xffff_ffff_ffff,
+        n => 0x0200_0000_0000 | (n as u128 - 1),
+    };
+    let ip = |random: &mut Random| {
+        [0x0a00_0001, 0x0a00_0002, 0x0a00_0101, 0xc0a8_0709, 0x0a63_0001][random.below(5)]
+    };
+    let (dst, src, sha) = (mac(random), mac(random), mac(random));
+    key.set(Field::EthDst, dst);
+    key.set(Field::EthSrc, src);
+    if random.one_in(5) {
+        key.set(Field::VlanTci, 0x1000 | [5, 6, 0x2005][random.below(3)]);
+    }
+    let eth_type = [0x0800, 0x0800, 0x0800, 0x0806, 0x0806, 0x8035, 0x88cc, 0x86dd, 0x0100][random.below(9)];
+    key.set(Field::EthType, eth_type);
+    if matches!(eth_type, 0x0806 | 0x8035) {
+        key.set(Field::ArpOp, [1, 1, 2, 300][random.below(4)]);
+        key.set(Field::ArpSha, sha);
+        let (spa, tpa) = (ip(random), ip(random));
+        key.set(Field::ArpSpa, spa);
+        key.set(Field::ArpTpa, tpa);
+        key.set(Field::ArpTha, if random.one_in(2) { 0 } else { dst });
+    } else {
+        let (from, to) = (ip(random), ip(random));
+        key.set(Field::NwSrc, from);
+        key.set(Field::NwDst, to);
+        key.set(Field::NwProto, [6, 17, 1, 132, 47, 6, 17][random.below(7)]);
+        key.set(Field::NwTtl, [0, 1, 2, 64, 255][random.below(5)]);
+        key.set(Field::NwTos, [0, 4, 7][random.below(3)]);
+        key.set(Field::IpFrag, if random.one_in(6) { [1, 3][random.below(2)] } else { 0 });
+        key.set(Field::TcpSrc, 79 + random.below(3) as u128);
+        key.set(Field::TcpDst, 79 + random.below(3) as u128);
+        key.set(Field::TcpFlags, [2, 0x10, 0x11][random.below(3)]);
+        if key.get(Field::NwProto) == 1 {
+            key.set(Field::TcpSrc, 0);
+            key.set(Field::TcpDst, 0);
+            key.set(Field::TcpFlags, 0);
+            key.set(Field::IcmpType, [0, 8][random.below(2)]);
+        }
+    }
+    let mut frame = compose(&key);
+    spoil(random, &mut frame);
+    frame
+}
+
+/// One frame in four is not as it should be.
+fn spoil(random: &mut Random, frame: &mut Vec<u8>) {
+    let at = random.below(frame.len());
+    match random.below(16) {
+        0 => frame.truncate(at.max(shortest(frame))),
+        1 => frame[at] ^= 1 << random.below(8),
+        2 if frame.len() > 34 => frame[14 + random.below(20)] = random.next() as u8,
+        3 => frame.extend([0; 7]),
+        _ => {}
+    }
+}
+
+/// BPF_PROG_TEST_RUN takes no frame whose IP header is cut.
+fn shortest(frame: &[u8]) -> usize {
+    match frame[12..14] {
+        [0x08, 0x00] => 34,
+        [0x86, 0xdd] => 54,
+        _ => 15,
+    }
+}
+
+/// The evaluator's verdict in the record's form.
+fn seen(verdict: Verdict) -> Seen {
+    let untaken = verdict.packet_ins.iter().map(|_| DropReason::NoController);
+    let reasons: Vec<DropReason> =
+        verdict.lost.iter().chain(&verdict.drop).map(|drop| drop.reason).chain(untaken).collect();
+    let count = |reason: DropReason| reasons.iter().filter(|other| **other == reason).count() as u64;
+    Seen {
+        outputs: verdict.outputs.into_iter().map(|output| (output.port.0, output.frame)).collect(),
+        drops: DropReason::all().map(|reason| (reason, count(reason))).filter(|(_, n)| *n > 0).collect(),
+    }
+}
+
+/// Run a packet through both; false where the record has no room for what comes out.
+fn agree(bed: &mut Bed, state: &mut State, random: &mut Random, what: &dyn Fn() -> String) {
+    let (in_port, frame) = (PortNo(1 + random.below(PORTS as usize) as u32), frame(random));
+    let packet = Packet { in_port, frame: frame.clone(), tunnel: TunnelKey::default() };
+    let mut expected = seen(bed.pipeline.process(state, packet, crate::clock::now(), &mut Unobserved));
+    expected.outputs.truncate(8);
+    let found = bed.run(in_port, &frame);
+    assert_eq!(
+        found,
+        expected,
+        "the program (left) and the evaluator; in_port {}, {frame:02x?}; {}",
+        in_port.0,
+        what()
+    );
+}
+
+fn state() -> State {
+    let mut state = State::default();
+    (1..=PORTS).for_each(|port| state.ports.insert(PortNo(port), PortKind::Ordinary));
+    state
+}
+
+/// What each flow counted is what it counted in the evaluator.
+fn compare_counters(bed: &Bed, what: &dyn Fn() -> String) {
+    for entry in bed.pipeline.entries() {
+        let both = bed.compiled.statistics(entry);
+        // The evaluator's own count is in it.
+        let program = (both.packets - entry.counters.packets(), both.bytes - entry.counters.bytes());
+        assert_eq!(
+            program,
+            (entry.counters.packets(), entry.counters.bytes()),
+            "{:?}; {}",
+            entry.flow,
+            what()
+        );
+    }
+}
+
+#[test]
+fn programs_agree_with_the_evaluator() {
+    let asked = std::env::var("FOOTBRIDGE_PIPELINES").ok().and_then(|text| text.parse().ok());
+    let pipelines: u64 = asked.unwrap_or(PIPELINES);
+    for seed in FIRST_SEED..FIRST_SEED + pipelines {
+        let Some(mut bed) = Bed::new("programs_agree_with_the_evaluator", PORTS) else { return };
+        let (mut random, mut state) = (Random(seed), state());
+        let tables = 1 + random.below(5);
+        let flows: Vec<String> = (0..1 + random.below(30)).map(|_| flow(&mut random, tables)).collect();
+        let what = || format!("seed {seed:#x}, flows:\n{}", flows.join("\n"));
+        bed.flows(&flows).unwrap_or_else(|error| panic!("{error}; {}", what()));
+        for _ in 0..PACKETS {
+            agree(&mut bed, &mut state, &mut random, &what);
+        }
+        compare_counters(&bed, &what);
+    }
+    println!("seeds {FIRST_SEED:#x} and on: {} packets", pipelines as usize * PACKETS);
+}
+
+/// Flows are added and taken away one by one, as one write each where that does.
+#[test]
+fn programs_agree_after_changes_one_by_one() {
+    let mut written = 0;
+    for seed in FIRST_SEED..FIRST_SEED + PIPELINES / 12 {
+        let Some(mut bed) = Bed::new("programs_agree_after_changes_one_by_one", PORTS) else { return };
+        let (mut random, mut state) = (Random(seed), state());
+        let mut pool: Vec<String> = (0..12).map(|_| flow(&mut random, 3)).collect();
+        pool.extend((0..12).map(|n| {
+            format!(
+                "table=0,priority={},ip,nw_dst=10.0.{}.{} actions=output:{}",
+                n % 5,
+                n % 2,
+                n % 3,
+                1 + n % 4
+            )
+        }));
+        let mut standing: Vec<FlowId> = Vec::new();
+        for step in 0..60 {
+            let line = &pool[random.below(pool.len())];
+            let what = || format!("seed {seed:#x}, step {step}: {line}");
+            let change = if standing.is_empty() || !random.one_in(3) {
+                let flow =
+                    footbridge_openflow::text::parse_flow(line, &footbridge_openflow::PortNames::none())
+                        .unwrap();
+                let old =
+                    bed.pipeline.get_strict(flow.table, flow.priority, &flow.matching).map(|entry| entry.id);
+                standing.retain(|id| Some(*id) != old);
+                let new = bed.insert(line);
+                standing.push(new);
+                Change { added: vec![new], removed: old.into_iter().collect() }
+            } else {
+                let gone = standing.remove(random.below(standing.len()));
+                bed.pipeline.remove(gone);
+                Change { added: vec![], removed: vec![gone] }
+            };
+            let before = bed.compiled.programs_made();
+            bed.commit(&change).unwrap_or_else(|error| panic!("{error}; {}", what()));
+            written += usize::from(bed.compiled.programs_made() == before);
+            for _ in 0..8 {
+                agree(&mut bed, &mut state, &mut random, &what);
+            }
+        }
+    }
+    assert!(written > 50, "{written} changes were one write");
+}
+
+/// The shape looked up first has a flow of high priority, and one of low priority that takes the packet: it
+/// must not keep the flow between them, of another shape, from being looked up.
+#[test]
+fn a_low_flow_of_a_high_shape_does_not_win_over_a_flow_between() {
+    let test = "a_low_flow_of_a_high_shape_does_not_win_over_a_flow_between";
+    let Some(mut bed) = Bed::new(test, PORTS) else { return };
+    let flows = ["priority=3,dl_type=0x1234 actions=drop", "priority=0,dl_type=0x88cc actions=output:2"];
+    bed.flows(&[flows[0], flows[1], "priority=1 actions=output:3"]).unwrap();
+    let frame = [&[2; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
+    assert_eq!(bed.run(PortNo(1), &frame), Seen { outputs: vec![(3, frame.clone())], drops: vec![] });
+}
+
+/// An output that was lost is counted, and so is the look-up behind it that finds no flow.
+#[test]
+fn a_miss_behind_a_lost_output_is_counted_too() {
+    let Some(mut bed) = Bed::new("a_miss_behind_a_lost_output_is_counted_too", PORTS) else { return };
+    bed.flows(&["actions=output:77,resubmit(,1)"]).unwrap();
+    let drops = vec![(DropReason::NoFlow, 1), (DropReason::NoSuchPort, 1)];
+    assert_eq!(bed.run(PortNo(1), &[2; 60]), Seen { outputs: vec![], drops });
+}

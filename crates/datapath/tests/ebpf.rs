@@ -1,0 +1,118 @@
+//! The eBPF datapath passes the suite of all datapaths, but for what it does not do yet: tags that actions
+//! put on and take off, tunnels.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+#[allow(dead_code, unused_imports, reason = "claims about what this datapath does not do yet")]
+mod suite;
+
+use footbridge_datapath::ebpf::Ebpf;
+use footbridge_datapath::{Attachment, Change, Datapath, PortSpec};
+use footbridge_openflow::text::parse_flow;
+use footbridge_openflow::{Flow, PortNames, PortNo};
+use footbridge_pipeline::DropReason;
+
+fn ebpf() -> Box<dyn Datapath> {
+    Box::new(Ebpf::start().unwrap())
+}
+
+suite::datapath_suite! {
+    ebpf;
+    drops_and_counts_everything_without_flows,
+    carries_ping_between_two_ports,
+    completes_checksums_that_a_sender_left_undone,
+    counts_frames_too_long_for_the_next_device,
+    outlives_a_device_and_takes_it_back,
+    notices_a_device_coming_up_by_itself,
+    serves_others_while_one_port_is_flooded,
+    carries_tcp_at_a_sane_speed,
+    commits_are_atomic_for_packets,
+}
+
+/// The article's ARP path: a host asks for a peer's gateway, and the kernel alone answers;
+/// asking under another's address is dropped.
+#[test]
+fn answers_arp_for_peers_in_the_kernel() {
+    const TEST: &str = "answers_arp_for_peers_in_the_kernel";
+    if !common::privileged(TEST) {
+        return;
+    }
+    let namespace = common::Namespace::new("br");
+    let mut datapath = namespace.enter(ebpf);
+    let host = common::host(&namespace, "gw", "10.222.1.1/24");
+    host.must("ip link set dev eth0 address 4e:99:08:c1:53:be");
+    host.must("ip addr add 10.222.1.9/24 dev eth0");
+    let attachment = Attachment::Device { ifname: "gw".to_owned() };
+    datapath.add_port(&PortSpec { number: PortNo(2), name: "antrea-gw0".to_owned(), attachment }).unwrap();
+    commit(datapath.as_mut(), &arp_path());
+    host.must("ip route add 10.222.2.0/24 via 10.222.2.1 dev eth0 onlink");
+    // The kernel asks in the name of the packet's source. Nobody answers the ping itself.
+    let heard = |sender: &str| {
+        host.must("ip neigh flush dev eth0");
+        let _ = host.run(&format!("ping -q -c 1 -W 1 -I {sender} 10.222.2.34"));
+        host.must("ip neigh show 10.222.2.1")
+    };
+    let neighbour = heard("10.222.1.1");
+    assert!(neighbour.contains("lladdr aa:bb:cc:dd:ee:ff"), "{neighbour}");
+    let port = |datapath: &dyn Datapath| datapath.ports().unwrap().remove(0);
+    let before = port(datapath.as_ref());
+    assert!(before.tx.packets >= 1, "{before:?}");
+    let neighbour = heard("10.222.1.9");
+    assert!(!neighbour.contains("lladdr"), "a spoofed request was answered: {neighbour}");
+    let after = port(datapath.as_ref());
+    assert_eq!(after.tx, before.tx);
+    assert!(after.drops.of(DropReason::FlowDrop) > before.drops.of(DropReason::FlowDrop), "{after:?}");
+}
+
+/// NORMAL floods what it does not know, and learns; a port that goes takes what was learned on it along.
+#[test]
+fn switches_by_learned_addresses() {
+    if !common::privileged("switches_by_learned_addresses") {
+        return;
+    }
+    let namespace = common::Namespace::new("br");
+    let mut datapath = namespace.enter(ebpf);
+    let hosts = [(1, "a"), (2, "b"), (3, "c")].map(|(number, device)| {
+        let host = common::host(&namespace, device, &format!("10.0.0.{number}/24"));
+        let attachment = Attachment::Device { ifname: device.to_owned() };
+        datapath.add_port(&PortSpec { number: PortNo(number), name: device.to_owned(), attachment }).unwrap();
+        host
+    });
+    commit(datapath.as_mut(), &[parse_flow("actions=NORMAL", &PortNames::none()).unwrap()]);
+    assert!(common::pings(&hosts[0], "10.0.0.2"));
+    let learned: Vec<PortNo> = datapath.fdb().unwrap().iter().map(|entry| entry.port).collect();
+    assert_eq!(learned, [PortNo(1), PortNo(2)]);
+    let ports = datapath.ports().unwrap();
+    assert_eq!(ports[2].tx.packets, 1, "only the first ARP request is flooded: {ports:?}");
+    assert!(common::pings(&hosts[2], "10.0.0.1"));
+    datapath.del_port(PortNo(1)).unwrap();
+    let learned: Vec<PortNo> = datapath.fdb().unwrap().iter().map(|entry| entry.port).collect();
+    assert_eq!(learned, [PortNo(2), PortNo(3)]);
+}
+
+/// Tables 0, 10 and 20 of the article's worker1.
+fn arp_path() -> Vec<Flow> {
+    let text = include_str!("../../pipeline/tests/data/worker1.flows");
+    let mut names = PortNames::none();
+    for (number, name) in [
+        (1, "antrea-tun0"),
+        (2, "antrea-gw0"),
+        (3, "coredns--3e3abf"),
+        (4, "antrea-o-830766"),
+        (48, "backend1-bab86f"),
+        (49, "frontend-a3ba2f"),
+    ] {
+        names.insert(PortNo(number), name);
+    }
+    let flows = text.lines().map(|line| parse_flow(line.trim(), &names).unwrap());
+    flows.filter(|flow| flow.table <= 20).collect()
+}
+
+fn commit(datapath: &mut dyn Datapath, flows: &[Flow]) {
+    let shared = datapath.flows();
+    let mut pipeline = shared.write().unwrap();
+    let now = footbridge_datapath::clock::now();
+    let added = flows.iter().map(|flow| pipeline.insert(flow.clone(), now).unwrap().entry.id).collect();
+    datapath.commit(&pipeline, &Change { added, removed: Vec::new() }).unwrap();
+}
