@@ -200,8 +200,7 @@ impl Worker {
         let untaken = packet_ins.into_iter().map(|p| sink.is_some_and(|sink| sink(p)));
         let untaken = untaken.filter(|taken| !taken).count();
         if let Some(port) = self.ports.get_mut(&in_port) {
-            // `drop` is the last of `lost`, where that has any.
-            let reasons = lost.iter().chain(drop.iter().filter(|_| lost.is_empty()));
+            let reasons = lost.iter().chain(&drop);
             reasons.for_each(|drop| port.drops.count(drop.reason));
             (0..untaken).for_each(|_| port.drops.count(DropReason::NoController));
         }
