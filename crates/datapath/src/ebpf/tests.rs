@@ -5,4 +5,3 @@
 mod bed;
 mod differential;
 mod refusals;
-mod speed;
