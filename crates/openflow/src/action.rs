@@ -18,19 +18,19 @@ pub struct Subfield {
     pub field: Field,
     /// First bit.
     pub offset: u8,
-    /// Number of bits, at least 1; `offset + bits` is at most the field's width.
+    /// Number of bits, at least 1; `offset + bits` is at most [`Field::subfield_width`].
     pub bits: u8,
 }
 
 impl Subfield {
     /// All bits of a field.
     pub fn whole(field: Field) -> Subfield {
-        Subfield { field, offset: 0, bits: field.info().width }
+        Subfield { field, offset: 0, bits: field.subfield_width() }
     }
 
     /// `field[start..end]`, both inclusive as in text. None where that is no range of the field.
     pub fn range(field: Field, start: u8, end: u8) -> Option<Subfield> {
-        (start <= end && end < field.info().width).then(|| Subfield {
+        (start <= end && end < field.subfield_width()).then(|| Subfield {
             field,
             offset: start,
             bits: end - start + 1,
@@ -368,29 +368,25 @@ impl Action {
     /// None for `mod_tp_*` (which field depends on the packet's protocol) and for the VLAN actions
     /// that may add a tag.
     pub fn field_write(&self) -> Option<FieldWrite> {
-        let whole = |field: Field, value: u128| FieldWrite { field, value, mask: field.all_ones() };
+        let masked = |field: Field, value: u128, mask: u128| {
+            let mask = mask & field.known_bits();
+            FieldWrite { field, value: value & mask, mask }
+        };
+        let whole = |field: Field, value: u128| masked(field, value, field.all_ones());
         Some(match self {
-            Action::Load { value, dst } => {
-                FieldWrite { field: dst.field, value: (value << dst.offset) & dst.mask(), mask: dst.mask() }
-            }
-            Action::SetField { field, value, mask } => {
-                FieldWrite { field: *field, value: value & mask, mask: *mask }
-            }
+            Action::Load { value, dst } => masked(dst.field, value << dst.offset, dst.mask()),
+            Action::SetField { field, value, mask } => masked(*field, *value, *mask),
             Action::ModDlSrc(mac) => whole(Field::EthSrc, (*mac).into()),
             Action::ModDlDst(mac) => whole(Field::EthDst, (*mac).into()),
             Action::ModNwSrc(ip) => whole(Field::NwSrc, u32::from(*ip).into()),
             Action::ModNwDst(ip) => whole(Field::NwDst, u32::from(*ip).into()),
-            Action::ModNwTos(tos) => {
-                FieldWrite { field: Field::NwTos, value: u128::from(tos & 0xfc), mask: 0xfc }
-            }
+            Action::ModNwTos(tos) => whole(Field::NwTos, u128::from(*tos)),
             Action::ModNwEcn(ecn) => whole(Field::NwEcn, u128::from(ecn & 3)),
             Action::ModNwTtl(ttl) => whole(Field::NwTtl, u128::from(*ttl)),
             Action::SetTunnel { id, .. } => whole(Field::TunId, u128::from(*id)),
-            Action::WriteMetadata { value, mask } => FieldWrite {
-                field: Field::Metadata,
-                value: u128::from(value & mask),
-                mask: u128::from(*mask),
-            },
+            Action::WriteMetadata { value, mask } => {
+                masked(Field::Metadata, u128::from(*value), u128::from(*mask))
+            }
             _ => return None,
         })
     }

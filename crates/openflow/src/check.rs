@@ -75,6 +75,14 @@ pub enum ActionError {
         /// The room there is.
         bits: u8,
     },
+    /// No packet has the value there.
+    #[error("{value:#x} is no value of {field}")]
+    NoSuchValue {
+        /// The field.
+        field: Field,
+        /// The value.
+        value: u128,
+    },
     /// The bits of a field are none, or beyond its width.
     #[error("{field} has no bits {offset} to {}", u16::from(*.offset) + u16::from(*.bits) - 1)]
     NoSuchBits {
@@ -366,10 +374,14 @@ impl Checker {
                 if dst.field == Field::VlanTci {
                     self.tci_written(value.checked_shl(dst.offset.into()).unwrap_or(0));
                 }
+                self.needs_tag(dst.field);
             }
             Action::SetField { field, value, mask } => {
                 self.write(Subfield::whole(*field));
                 self.fits(value | mask, field.info().width);
+                if value & !field.known_bits() != 0 {
+                    self.errors.push(ActionError::NoSuchValue { field: *field, value: *value });
+                }
                 if *field == Field::InPortOxm {
                     self.errors.push(ActionError::ReadOnly { field: *field });
                 }
@@ -379,9 +391,7 @@ impl Checker {
                 if *field == Field::VlanTci {
                     self.tci_written(*value);
                 }
-                if *field == Field::VlanVid && self.tags == 0 {
-                    self.errors.push(ActionError::Prerequisite { field: Field::VlanPcp });
-                }
+                self.needs_tag(*field);
             }
             Action::ModNwEcn(ecn) => {
                 self.read(Subfield::whole(Field::NwEcn));
@@ -532,7 +542,7 @@ impl Checker {
 
     fn bits(&mut self, part: Subfield) {
         let Subfield { field, offset, bits } = part;
-        if bits == 0 || u32::from(offset) + u32::from(bits) > field.width() {
+        if bits == 0 || offset.checked_add(bits).is_none_or(|end| end > field.subfield_width()) {
             self.errors.push(ActionError::NoSuchBits { field, offset, bits: bits.max(1) });
         }
     }
@@ -552,6 +562,13 @@ impl Checker {
         }
         if matches!(field, Field::CtMark | Field::CtLabel) && self.within != Some("ct") {
             self.errors.push(ActionError::OutsideCt { field });
+        }
+    }
+
+    /// A match on vlan_vid needs no tag, a write does.
+    fn needs_tag(&mut self, written: Field) {
+        if written == Field::VlanVid && self.tags == 0 {
+            self.errors.push(ActionError::Prerequisite { field: Field::VlanPcp });
         }
     }
 

@@ -374,6 +374,23 @@ impl Field {
         u32::from(self.info().width)
     }
 
+    /// How many bits `move`, `load`, `push` and their like can name: the width, but for vlan_vid,
+    /// whose present bit only matches and `set_field` know (12 bits, says ovs-fields(7)).
+    pub fn subfield_width(self) -> u8 {
+        if self == Field::VlanVid { 12 } else { self.info().width }
+    }
+
+    /// The bits that actions find in the field: the others read 0, whatever the packet has there, and
+    /// are not written. All bits, but for nw_tos, of which two are nw_ecn's, and arp_op, whose upper
+    /// byte no ARP packet shows (ovs-fields(7)).
+    pub fn known_bits(self) -> u128 {
+        match self {
+            Field::NwTos => 0xfc,
+            Field::ArpOp => 0xff,
+            _ => self.all_ones(),
+        }
+    }
+
     /// A value with every bit of the field set.
     pub fn all_ones(self) -> u128 {
         ones(self.width())

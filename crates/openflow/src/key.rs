@@ -1,5 +1,6 @@
 //! The packet as the tables see it: every field's bits, in one fixed layout.
 
+use crate::action::Subfield;
 use crate::field::{Field, ones};
 use core::fmt;
 
@@ -43,6 +44,17 @@ impl Key {
     /// Set only those bits of `field` that `mask` has.
     pub fn set_masked(&mut self, field: Field, value: u128, mask: u128) {
         self.set(field, (self.get(field) & !mask) | (value & mask));
+    }
+
+    /// The bits that an action reads, right-aligned.
+    pub fn read(&self, part: Subfield) -> u128 {
+        (self.get(part.field) & part.field.known_bits() & part.mask()) >> part.offset
+    }
+
+    /// Write the lowest bits of `value` as an action does.
+    pub fn write(&mut self, part: Subfield, value: u128) {
+        let mask = part.mask() & part.field.known_bits();
+        self.set_masked(part.field, value << part.offset, mask);
     }
 
     /// The words, for lookups by whole words.

@@ -10,7 +10,8 @@
 //! * TCP is followed by its flags ([`tcp`]), without windows, and a connection may be picked up in
 //!   its middle. What can be no part of the connection is `inv`, as is a packet whose headers lie.
 //! * An ICMP error is `rel` (and `rpl`) without `new`, and carries the mark, label and direction of
-//!   the connection whose packet it quotes; without one it is `inv`.
+//!   the connection whose packet it quotes; without one it is `inv`, and where it does not go to the
+//!   sender of that packet.
 //! * Fragments are not put together. A first fragment is tracked by its headers; later ones take its
 //!   connection from a bounded table, and are `inv` where the first did not come before them.
 //! * A connection ages by its timestamp, looked at when it is looked up. A full table gives up the
@@ -83,8 +84,8 @@ impl Tuple {
         let icmp_type = match (self.proto, self.icmp_type) {
             (1, 8) => 0,
             (1, 0) => 8,
-            (1, request @ (13 | 15 | 17)) => request + 1,
-            (1, reply @ (14 | 16 | 18)) => reply - 1,
+            (1, request @ (13 | 15)) => request + 1,
+            (1, reply @ (14 | 16)) => reply - 1,
             (58, 128) => 129,
             (58, 129) => 128,
             (_, other) => other,
@@ -94,7 +95,7 @@ impl Tuple {
 
     /// Whether it is of the answers of an ICMP exchange.
     fn is_icmp_reply(&self) -> bool {
-        matches!((self.proto, self.icmp_type), (1, 0 | 14 | 16 | 18) | (58, 129))
+        matches!((self.proto, self.icmp_type), (1, 0 | 14 | 16) | (58, 129))
     }
 }
 
@@ -299,13 +300,19 @@ impl Conntrack {
         let Some(entry) = self.table.get_mut(request.zone, &quoted, now) else {
             return invalid(request.zone);
         };
+        // The error goes against the packet it quotes.
+        let reply = !entry.is_reply(&quoted);
+        if request.commit && request.force && reply {
+            // What is forced from the other end ends the connection, and an error begins none.
+            self.table.remove(request.zone, &quoted);
+            return invalid(request.zone);
+        }
         if request.commit {
             entry.mark = (entry.mark & !request.mark.1) | (request.mark.0 & request.mark.1);
             entry.label = (entry.label & !request.label.1) | (request.label.0 & request.label.1);
         }
-        // The error goes against the packet it quotes.
-        let reply = if entry.is_reply(&quoted) { 0 } else { state::RPL };
-        Outcome { state: state::TRK | state::REL | reply, ..entry.outcome(request.zone, &quoted) }
+        let direction = if reply { state::RPL } else { 0 };
+        Outcome { state: state::TRK | state::REL | direction, ..entry.outcome(request.zone, &quoted) }
     }
 }
 

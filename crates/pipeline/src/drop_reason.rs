@@ -30,7 +30,8 @@ reasons! {
     UnknownInPort  "unknown_in_port" "NORMAL does not take packets from a port that does not exist";
     PartialVlan    "partial_vlan"    "the frame ends within its VLAN tag";
     TooDeep        "too_deep"        "more than 64 nested lookups in the same or lower tables";
-    TooManyResubmits "too_many_resubmits" "more than 4096 lookups for one packet";
+    TooManyResubmits "too_many_resubmits" "more than 4096 lookups for one packet after the first";
+    StackFull      "stack_full"      "64 kB of pushed values when a table is to be looked up";
     Malformed      "malformed"       "too short for an Ethernet header";
     // The datapath's own.
     TunnelHeader   "tunnel_header"   "no valid tunnel header on what came to the tunnel's UDP port";

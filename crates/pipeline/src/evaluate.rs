@@ -21,6 +21,7 @@
 mod actions;
 mod normal;
 mod output;
+mod stack;
 #[cfg(test)]
 mod tests;
 
@@ -35,15 +36,19 @@ use crate::ports::PortSet;
 use crate::table::{Entry, Pipeline};
 use crate::time::Time;
 use crate::verdict::{Drop, PacketIn, Verdict};
-use footbridge_openflow::action::{Controller, Subfield};
+use footbridge_openflow::action::Controller;
 use footbridge_openflow::{Action, Field, Key, Match, PortNo};
+use stack::Stack;
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// How many lookups may be nested in which the table is not higher than the one before.
 pub const MAX_DEPTH: usize = 64;
-/// How many lookups one packet may cause.
+/// How many lookups one packet may cause after the first, misses included.
 pub const MAX_RESUBMITS: usize = 4096;
+/// How many frames a packet may have been sent as when it is looked up again (Open vSwitch counts its
+/// datapath actions, 64 kB of them, of which an output takes 8 bytes).
+pub const MAX_OUTPUTS: usize = 8192;
 
 /// actset_output without an output in the action set (OFPP_UNSET).
 const UNSET_PORT: u128 = 0xffff_fff7;
@@ -135,13 +140,20 @@ impl Pipeline {
             pipeline: self,
             around,
             bytes: frame.bytes().len() as u64,
-            arrived_at: (tunnel.dst, tunnel.dst6),
-            packet: Live { frame, key, stack: Vec::new(), action_set: Vec::new(), queue: None, memo: None },
+            arrived_at: tunnel.destination(),
+            packet: Live {
+                frame,
+                key,
+                stack: Stack::default(),
+                action_set: Vec::new(),
+                queue: None,
+                memo: None,
+            },
             levels: Vec::new(),
             of_packet_out: matches!(start, Start::Actions(_)),
             table: 0,
             depth: 0,
-            resubmits: 0,
+            lookups: 0,
             exit: false,
             ended: None,
             verdict: Verdict::default(),
@@ -199,8 +211,8 @@ impl<'a> Surroundings<'a> {
 struct Live {
     frame: Frame,
     key: Key,
-    /// What `push` put aside: values and their widths.
-    stack: Vec<u128>,
+    /// What `push` put aside.
+    stack: Stack,
     action_set: Vec<Action>,
     queue: Option<u32>,
     memo: Option<Memo>,
@@ -220,11 +232,23 @@ struct Level<'p> {
     restore: Option<Box<Live>>,
     /// Whether it began a packet's way: the packet, a clone, or a tracked copy.
     outermost: bool,
+    /// Whether the action set was carried out at its end; what that writes to the set is left undone.
+    concluded: bool,
 }
 
 impl<'p> Level<'p> {
     fn bare(list: List, actions: Cow<'p, [Action]>, table: u8, entry: Option<&'p Entry>) -> Level<'p> {
-        Level { list, actions, next: 0, table, entry, deepens: false, restore: None, outermost: false }
+        Level {
+            list,
+            actions,
+            next: 0,
+            table,
+            entry,
+            deepens: false,
+            restore: None,
+            outermost: false,
+            concluded: false,
+        }
     }
 }
 
@@ -234,7 +258,7 @@ struct Run<'p, 'a> {
     /// The length that counters count.
     bytes: u64,
     /// The tunnel destination that the packet came in with.
-    arrived_at: (Ipv4Addr, Ipv6Addr),
+    arrived_at: Option<IpAddr>,
     packet: Live,
     levels: Vec<Level<'p>>,
     /// Whether it began with a controller's actions.
@@ -242,7 +266,7 @@ struct Run<'p, 'a> {
     /// The table looked up last.
     table: u8,
     depth: usize,
-    resubmits: usize,
+    lookups: usize,
     exit: bool,
     /// How the packet ended so far, and whether it is the last of `verdict.lost`.
     ended: Option<(Drop, bool)>,
@@ -267,23 +291,41 @@ impl<'p> Run<'p, '_> {
     /// Look the packet up in a table and begin with the actions of the flow found, or stop at the
     /// limits. False where there is none.
     fn enter_table(&mut self, table: u8, in_port: Option<PortNo>, with_ct_orig: bool) -> bool {
+        if !self.may_look_up() || (with_ct_orig && !actions::has_original_tuple(&self.packet.key)) {
+            return true;
+        }
         let from = self.levels.last().map_or(0, |level| level.table);
-        if self.depth >= MAX_DEPTH {
-            self.abort(DropReason::TooDeep);
-            return true;
-        }
-        if self.resubmits >= MAX_RESUBMITS {
-            self.abort(DropReason::TooManyResubmits);
-            return true;
-        }
+        self.lookups += 1;
         let Some(found) = self.look_up(table, in_port, with_ct_orig) else { return false };
-        self.resubmits += 1;
-        let deepens = self.resubmits > 1 && table <= from;
+        let deepens = self.lookups > 1 && table <= from;
         found.counters.hit(self.bytes, self.around.now);
+        if let Some(level) = self.levels.last_mut()
+            && level.actions.is_empty()
+        {
+            // The packet's way, or a tracked copy's, began with this flow: the action set is its.
+            (level.table, level.entry) = (table, Some(found));
+        }
         let actions = Cow::Borrowed(&found.flow.actions[..]);
         self.around.observer.enter(List::Flow(table));
         self.push(Level { deepens, ..Level::bare(List::Flow(table), actions, table, Some(found)) });
         true
+    }
+
+    /// Whether the limits let the packet be looked up again.
+    fn may_look_up(&mut self) -> bool {
+        if self.depth >= MAX_DEPTH {
+            self.abort(DropReason::TooDeep);
+        } else if self.lookups > MAX_RESUBMITS {
+            self.abort(DropReason::TooManyResubmits);
+        } else if self.verdict.outputs.len() >= MAX_OUTPUTS {
+            // What was sent stays sent.
+            self.exit = true;
+        } else if self.packet.stack.is_full() {
+            self.abort(DropReason::StackFull);
+        } else {
+            return true;
+        }
+        false
     }
 
     fn look_up(&mut self, table: u8, in_port: Option<PortNo>, with_ct_orig: bool) -> Option<&'p Entry> {
@@ -333,9 +375,11 @@ impl<'p> Run<'p, '_> {
     fn end_list(&mut self) {
         if let Some(level) = self.levels.last_mut()
             && level.outermost
+            && !level.concluded
             && !self.exit
         {
             level.next = level.actions.len();
+            level.concluded = true;
             let set = actions::in_set_order(std::mem::take(&mut self.packet.action_set));
             if !set.is_empty() {
                 let (table, entry) = (level.table, level.entry);
@@ -346,6 +390,10 @@ impl<'p> Run<'p, '_> {
         }
         let Some(level) = self.levels.pop() else { return };
         self.depth -= usize::from(level.deepens);
+        if level.outermost {
+            let copy = (!self.levels.is_empty()).then_some(level.list);
+            self.around.observer.ended(copy, &self.packet.key);
+        }
         if !self.levels.is_empty() {
             self.around.observer.leave(level.list);
         }
@@ -398,10 +446,6 @@ impl<'p> Run<'p, '_> {
 
     fn in_port(&self) -> PortNo {
         port_number(self.packet.key.get(Field::InPortOxm)).unwrap_or(PortNo::NONE)
-    }
-
-    fn subfield(&self, subfield: Subfield) -> u128 {
-        (self.packet.key.get(subfield.field) & subfield.mask()) >> subfield.offset
     }
 }
 

@@ -16,9 +16,6 @@ use std::time::Duration;
 pub const AGEING_TIME: Duration = Duration::from_secs(300);
 /// How many addresses are remembered.
 pub const LIMIT: usize = 8192;
-/// For how long after a gratuitous ARP other packets do not move its address to another port: they
-/// may have been under way before the address moved.
-pub const GRATUITOUS_ARP_LOCK: Duration = Duration::from_secs(5);
 
 /// One learned address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +46,6 @@ struct Place {
     port: PortNo,
     seen: Time,
     sighting: u64,
-    locked_until: Time,
 }
 
 impl Default for Fdb {
@@ -70,26 +66,20 @@ impl Fdb {
     }
 
     /// Note that a packet from `mac` came in on `port`. Group addresses are not learned.
-    pub fn learn(&mut self, mac: MacAddr, vlan: u16, port: PortNo, gratuitous_arp: bool, now: Time) {
+    ///
+    /// The last packet says where the address is. (Open vSwitch's lock after a gratuitous ARP is for
+    /// bonds, which there are none of.)
+    pub fn learn(&mut self, mac: MacAddr, vlan: u16, port: PortNo, now: Time) {
         if mac.is_multicast() || self.limit == 0 {
             return;
         }
-        let known = self.places.get(&(mac, vlan)).copied();
-        let mut locked_until = known.map_or(Time::default(), |place| place.locked_until);
-        if let Some(place) = known.filter(|place| !place.aged(now)) {
-            if !gratuitous_arp && place.port != port && place.locked_until > now {
-                return;
-            }
-        } else if known.is_none() && self.places.len() >= self.limit {
+        if !self.places.contains_key(&(mac, vlan)) && self.places.len() >= self.limit {
             self.evict();
-        }
-        if gratuitous_arp {
-            locked_until = now.after(GRATUITOUS_ARP_LOCK);
         }
         self.forget((mac, vlan));
         self.clock += 1;
         self.by_port.entry(port).or_default().insert(self.clock, (mac, vlan));
-        self.places.insert((mac, vlan), Place { port, seen: now, sighting: self.clock, locked_until });
+        self.places.insert((mac, vlan), Place { port, seen: now, sighting: self.clock });
     }
 
     /// Forget what was seen on a port.

@@ -24,6 +24,9 @@ pub trait Observer {
     fn enter(&mut self, _list: List) {}
     /// A list of actions has ended; those of the list that started it follow.
     fn leave(&mut self, _list: List) {}
+    /// The packet's way has ended, its action set carried out, with these fields; or that of a copy,
+    /// which a list of this kind began.
+    fn ended(&mut self, _copy: Option<List>, _key: &Key) {}
     /// The tracker answered.
     fn tracked(&mut self, _request: &Request, _outcome: &Outcome) {}
     /// NORMAL or a flood chose these ports.

@@ -21,7 +21,7 @@ pub(crate) use parse::announces_extension;
 pub(crate) use parse::{Fragment, Network, Transport};
 
 use footbridge_openflow::{Field, Key, PortNo};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A frame and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,9 +115,13 @@ impl TunnelKey {
         }
     }
 
-    /// Whether the key says where the packet shall go.
-    pub fn has_destination(&self) -> bool {
-        !self.dst.is_unspecified() || !self.dst6.is_unspecified()
+    /// Where the packet shall go, or was sent: by IPv4 where both addresses are set.
+    pub fn destination(&self) -> Option<IpAddr> {
+        match (self.dst.is_unspecified(), self.dst6.is_unspecified()) {
+            (false, _) => Some(self.dst.into()),
+            (true, false) => Some(self.dst6.into()),
+            (true, true) => None,
+        }
     }
 }
 

@@ -49,6 +49,26 @@ fn refuses_writes_without_prerequisite_and_of_what_is_only_read() {
 }
 
 #[test]
+fn refuses_values_that_no_packet_has() {
+    let arp = Match::any().with(Field::EthType, 0x0806_u16);
+    let set = |value| Action::SetField { field: Field::ArpOp, value, mask: 0xffff };
+    assert_eq!(errors(arp.clone(), vec![set(0x102)]), ["set_field: 0x102 is no value of arp_op"]);
+    assert_eq!(errors(arp, vec![set(2)]), [""; 0]);
+}
+
+#[test]
+fn a_write_of_vlan_vid_needs_a_tag_and_names_12_bits() {
+    assert_eq!(Subfield::whole(Field::VlanVid).bits, 12);
+    assert_eq!(Subfield::range(Field::VlanVid, 0, 12), None);
+    let tagged = Match::any().with_masked(Field::VlanTci, 0x1000_u16, 0x1000_u16);
+    assert_eq!(errors(tagged, vec![load(Field::VlanVid)]), [""; 0]);
+    assert_eq!(
+        errors(Match::any(), vec![load(Field::VlanVid)]),
+        ["load: vlan_pcp needs a tag (vlan_tci=0x1000/0x1000) matched"]
+    );
+}
+
+#[test]
 fn refuses_values_and_bits_that_do_not_fit() {
     let dst = Subfield { field: Field::Reg0, offset: 0, bits: 4 };
     assert_eq!(

@@ -31,6 +31,20 @@ proptest! {
 }
 
 #[test]
+fn actions_do_not_see_the_ecn_in_nw_tos_nor_the_upper_byte_of_arp_op() {
+    let mut key = Key::default();
+    key.set(Field::NwTos, 0b1010_1011);
+    let tos = Subfield::whole(Field::NwTos);
+    assert_eq!(key.read(tos), 0b1010_1000);
+    key.write(tos, 0b1111);
+    assert_eq!(key.get(Field::NwTos), 0b0000_1111);
+    key.write(tos, 0);
+    assert_eq!(key.get(Field::NwTos), 0b11);
+    key.write(Subfield::whole(Field::ArpOp), 0x102);
+    assert_eq!(key.get(Field::ArpOp), 2);
+}
+
+#[test]
 fn debug_text_names_the_fields_that_are_set() {
     let mut key = Key::default();
     key.set(Field::ArpOp, 2);

@@ -163,12 +163,12 @@ pub(super) fn subfield(text: Span<'_>) -> Result<Subfield, Fail> {
     };
     let (start, end) = range.split_once("..").unwrap_or((range, range));
     let bit = |t: Span<'_>| {
-        let within = |n: &u128| *n < u128::from(field.width());
+        let within = |n: &u128| *n < u128::from(field.subfield_width());
         number(t, 16)
             .ok()
             .filter(within)
             .and_then(|n| u8::try_from(n).ok())
-            .ok_or_else(|| t.unexpected(format!("a bit of {field}, 0 to {}", field.width() - 1)))
+            .ok_or_else(|| t.unexpected(format!("a bit of {field}, 0 to {}", field.subfield_width() - 1)))
     };
     let (first, last) = (bit(start)?, bit(end)?);
     Subfield::range(field, first, last)

@@ -107,7 +107,10 @@ fn whole(frame: &Frame, src: IpAddr, dst: IpAddr) -> Option<Class> {
         return if has_ports(proto) || proto == 0 { None } else { flow(ends(0, 0), 0, Step::Datagram) };
     };
     let rest = frame.bytes().get(at..layers.end)?;
+    // Port 0 is none (RFC 6335 §6).
+    let has_port_0 = ports.0.port == 0 || ports.1.port == 0;
     match transport {
+        Transport::Tcp | Transport::Udp if has_port_0 => None,
         Transport::Tcp => flow(ports, 0, Step::Tcp(Segment::of(key.get(Field::TcpFlags) as u16)?)),
         Transport::Udp => {
             let length = usize::from(word(rest, 4)?);
@@ -119,9 +122,11 @@ fn whole(frame: &Frame, src: IpAddr, dst: IpAddr) -> Option<Class> {
         Transport::Icmp | Transport::Icmpv6 => {
             let v6 = transport == Transport::Icmpv6;
             if is_icmp_error(v6, rest[0]) {
-                return quoted(v6, rest.get(8..)?).map(|quoted| Class::Error { quoted });
+                // It goes to whoever sent the packet that it quotes.
+                let quoted = quoted(v6, rest.get(8..)?).filter(|quoted| quoted.src.address == dst)?;
+                return Some(Class::Error { quoted });
             }
-            let step = icmp_step(v6, rest[0])?;
+            let step = icmp_step(v6, rest)?;
             let id = word(rest, 4)?;
             flow(ends(id, id), rest[0], step)
         }
@@ -157,7 +162,7 @@ fn quoted(v6: bool, packet: &[u8]) -> Option<Tuple> {
     let is_icmp = proto == if v6 { 58 } else { 1 };
     let ((src, dst), icmp_type) = if is_icmp {
         let (id, kind) = (word(payload, 4)?, *payload.first()?);
-        icmp_step(v6, kind)?;
+        icmp_step(v6, payload)?;
         (ends(id, id), kind)
     } else if has_ports(proto) {
         (ends(word(payload, 0)?, word(payload, 2)?), 0)
@@ -193,11 +198,14 @@ fn is_icmp_error(v6: bool, kind: u8) -> bool {
     if v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 4 | 5 | 11 | 12) }
 }
 
-/// The step that an ICMP message is, if it is one of those that ask and answer.
-fn icmp_step(v6: bool, kind: u8) -> Option<Step> {
+/// The step that an ICMP message is, if it is one of those that ask and answer: echo, timestamp,
+/// information (RFC 792); echo (RFC 4443).
+fn icmp_step(v6: bool, message: &[u8]) -> Option<Step> {
+    let [kind, code] = *message.first_chunk()?;
     match (v6, kind) {
-        (false, 8 | 13 | 15 | 17) | (true, 128) => Some(Step::Request),
-        (false, 0 | 14 | 16 | 18) | (true, 129) => Some(Step::Reply),
+        _ if code != 0 => None,
+        (false, 8 | 13 | 15) | (true, 128) => Some(Step::Request),
+        (false, 0 | 14 | 16) | (true, 129) => Some(Step::Reply),
         _ => None,
     }
 }

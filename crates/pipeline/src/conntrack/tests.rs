@@ -256,6 +256,52 @@ fn an_icmp_error_about_nothing_known_is_invalid() {
     assert_eq!(Tracked::new().look(&error_about(&udp(true))), TRK | INV);
 }
 
+#[test]
+fn an_icmp_error_goes_to_the_sender_of_what_it_quotes() {
+    let mut tracked = Tracked::new();
+    tracked.commit(&udp(true));
+    let mut stray = error_about(&udp(true)).bytes().to_vec();
+    stray[33] ^= 7;
+    assert_eq!(tracked.look(&Frame::new(stray)), TRK | INV);
+}
+
+#[test]
+fn an_icmp_error_that_is_forced_against_a_connection_ends_it() {
+    let mut tracked = Tracked::new();
+    tracked.commit(&udp(true));
+    let force = Request { force: true, ..COMMIT };
+    assert_eq!(tracked.ask(&error_about(&udp(true)), &force).state, TRK | INV);
+    assert!(tracked.table.is_empty());
+    // In the direction of the commit it changes nothing.
+    tracked.commit(&udp(true));
+    tracked.look(&udp(false));
+    assert_eq!(tracked.ask(&error_about(&udp(false)), &force).state, TRK | REL);
+}
+
+#[test]
+fn takes_no_echo_with_a_code_and_no_address_mask() {
+    let mut tracked = Tracked::new();
+    let with_code = frame(1, true, |key| {
+        key.set(Field::IcmpType, 8);
+        key.set(Field::IcmpCode, 1);
+    });
+    assert_eq!(tracked.look(&with_code), TRK | INV);
+    assert_eq!(tracked.look(&icmp(true, 17)), TRK | INV);
+    assert_eq!(tracked.look(&icmp(true, 13)), TRK | NEW);
+}
+
+#[test]
+fn takes_no_packet_of_port_0() {
+    let mut tracked = Tracked::new();
+    for proto in [6, 17] {
+        let from_0 = frame(proto, true, |key| {
+            key.set(Field::TcpSrc, 0);
+            key.set(Field::TcpFlags, SYN.into());
+        });
+        assert_eq!(tracked.look(&from_0), TRK | INV);
+    }
+}
+
 fn fragment(forward: bool, frag: u128) -> Frame {
     frame(17, forward, |key| key.set(Field::IpFrag, frag))
 }

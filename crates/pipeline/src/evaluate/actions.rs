@@ -25,7 +25,7 @@ impl<'p> Run<'p, '_> {
         match &*action {
             Action::Output { port, .. } => self.output_to(*port, None),
             Action::OutputTruncated { port, max_len } => self.output_to(*port, Some(*max_len)),
-            Action::OutputReg { src } => match u16::try_from(self.subfield(*src)) {
+            Action::OutputReg { src } => match u16::try_from(self.packet.key.read(*src)) {
                 Ok(number) => self.output_to(port_number(number.into()).unwrap_or(PortNo::NONE), None),
                 Err(_) => self.lose(DropReason::NoSuchPort),
             },
@@ -45,12 +45,7 @@ impl<'p> Run<'p, '_> {
             Action::Resubmit { port, table, with_ct_orig } => {
                 let table = table.unwrap_or_else(|| self.levels.last().map_or(0, |level| level.table));
                 let port = port.filter(|port| *port != PortNo::IN_PORT);
-                // Without an original tuple there is nothing to look up by.
-                let untracked =
-                    self.packet.key.get(Field::CtNwProto) == 0 || !has(&self.packet.key, Prereq::Ip);
-                if !(*with_ct_orig && untracked) {
-                    self.enter_table(table, port, *with_ct_orig);
-                }
+                self.enter_table(table, port, *with_ct_orig);
             }
             Action::GotoTable(table) => self.enter_first(*table),
             Action::Ct(ct) => self.track(ct),
@@ -112,8 +107,7 @@ impl<'p> Run<'p, '_> {
             Action::Move { src, dst }
                 if has(key, src.field.info().prereq) && has(key, dst.field.info().prereq) =>
             {
-                let bits = (key.get(src.field) & src.mask()) >> src.offset;
-                key.set_masked(dst.field, bits << dst.offset, dst.mask());
+                key.write(*dst, key.read(*src));
             }
             Action::ModTpSrc(port) => set_port(key, Field::TcpSrc, *port),
             Action::ModTpDst(port) => set_port(key, Field::TcpDst, *port),
@@ -135,18 +129,18 @@ impl<'p> Run<'p, '_> {
                     key.set(Field::NwTtl, ttl - 1);
                 }
             }
-            Action::Push(src) => stack.push((key.get(src.field) & src.mask()) >> src.offset),
+            Action::Push(src) => stack.push(key.read(*src), src.bits),
             // From an empty stack there is nothing to pop, and nothing else happens.
             Action::Pop(dst) => {
                 if let Some(value) = stack.pop() {
-                    key.set_masked(dst.field, value << dst.offset, dst.mask());
+                    key.write(*dst, value);
                 }
             }
             Action::CtClear => clear_ct(key),
             Action::CheckPktLarger { len, dst } => {
                 frame.write(key);
                 let larger = frame.bytes().len() > usize::from(*len);
-                key.set_masked(dst.field, u128::from(larger) << dst.offset, dst.mask());
+                key.write(*dst, larger.into());
             }
             Action::ClearActions => key.set(Field::ActsetOutput, UNSET_PORT),
             Action::WriteActions(actions) => {
@@ -255,19 +249,26 @@ impl<'p> Run<'p, '_> {
     fn ct_request(&self, ct: &Ct) -> Request {
         let zone = match ct.zone {
             CtZone::Number(zone) => zone,
-            CtZone::Field(subfield) => self.subfield(subfield) as u16,
+            CtZone::Field(subfield) => self.packet.key.read(subfield) as u16,
         };
-        let (mut mark, mut label) = ((0u128, 0u128), (0u128, 0u128));
+        // Carried out on the packet's fields in turn: what one writes the next can read.
+        let (mut key, mut marked, mut labelled) = (self.packet.key.clone(), 0, 0);
         for action in &ct.exec {
-            let (field, value, mask) = match (action, action.field_write()) {
-                (_, Some(write)) => (write.field, write.value, write.mask),
-                (Action::Move { src, dst }, _) => (dst.field, self.subfield(*src) << dst.offset, dst.mask()),
+            let (field, mask) = match (action, action.field_write()) {
+                (_, Some(write)) => {
+                    key.set_masked(write.field, write.value, write.mask);
+                    (write.field, write.mask)
+                }
+                (Action::Move { src, dst }, _) => {
+                    key.write(*dst, key.read(*src));
+                    (dst.field, dst.mask())
+                }
                 _ => continue,
             };
-            let target = if field == Field::CtLabel { &mut label } else { &mut mark };
-            *target = ((target.0 & !mask) | (value & mask), target.1 | mask);
+            *(if field == Field::CtLabel { &mut labelled } else { &mut marked }) |= mask;
         }
-        let mark = (mark.0 as u32, mark.1 as u32);
+        let mark = ((key.get(Field::CtMark) & marked) as u32, marked as u32);
+        let label = (key.get(Field::CtLabel) & labelled, labelled);
         Request { zone, commit: ct.commit, force: ct.force, mark, label, continues: ct.table.is_some() }
     }
 }
@@ -349,11 +350,20 @@ fn set_ct(key: &mut Key, outcome: &Outcome) {
         _ => {}
     }
     key.set(Field::CtNwProto, original.proto.into());
+    if key.get(Field::IpFrag) & 2 != 0 {
+        // Later fragments have no ports, not even their connection's.
+        return;
+    }
     // ICMP's type and code stand in the ports' place (ovs-fields(7), "ct_tp_src").
     let icmp = matches!(original.proto, 1 | 58);
     let ports = if icmp { (original.icmp_type.into(), 0) } else { (original.src.port, original.dst.port) };
     key.set(Field::CtTpSrc, ports.0.into());
     key.set(Field::CtTpDst, ports.1.into());
+}
+
+/// Whether there is an original tuple to look the packet up by.
+pub(super) fn has_original_tuple(key: &Key) -> bool {
+    key.get(Field::CtNwProto) != 0 && has(key, Prereq::Ip)
 }
 
 /// The packet with the connection's original tuple in the place of its own addresses and ports.

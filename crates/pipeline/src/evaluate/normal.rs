@@ -1,13 +1,17 @@
 //! NORMAL: what a learning switch does (Open vSwitch's `xlate_normal`, every port a trunk of all
 //! VLANs).
 
-use super::Run;
+use super::{Live, Run};
 use crate::drop_reason::DropReason;
 use crate::observer::Choice;
 use crate::ports::PortKind;
-use footbridge_openflow::{Field, Key, MacAddr, PortNo};
+use footbridge_openflow::{Field, MacAddr, PortNo};
 
-const ARP_REPLY: u128 = 2;
+/// A tag that says nothing: VLAN 0, priority 0. Such frames leave untagged (what Open vSwitch calls
+/// `priority-tags=never`, its default).
+const PRIORITY_TAG: u128 = VLAN_PRESENT;
+/// The present bit of vlan_tci.
+const VLAN_PRESENT: u128 = 0x1000;
 
 impl Run<'_, '_> {
     pub(super) fn normal(&mut self) {
@@ -20,21 +24,35 @@ impl Run<'_, '_> {
         }
         let tci = key.get(Field::VlanTci);
         let eth_type = key.get(Field::EthType);
-        if matches!(eth_type, 0x8100 | 0x88a8) && tci & 0x1000 == 0 {
+        if matches!(eth_type, 0x8100 | 0x88a8) && tci & VLAN_PRESENT == 0 {
             return self.lose(DropReason::PartialVlan);
         }
         let dst = MacAddr::from(key.get(Field::EthDst));
         if !from_nowhere && is_reserved(dst) {
             return self.lose(DropReason::ReservedMulticast);
         }
-        let vlan = (tci & 0x0fff) as u16;
+        let vlan = if tci & VLAN_PRESENT == 0 { 0 } else { (tci & 0x0fff) as u16 };
         if !from_nowhere {
             let src = MacAddr::from(key.get(Field::EthSrc));
-            self.around.fdb.learn(src, vlan, in_port, is_gratuitous_arp(key), now);
+            self.around.fdb.learn(src, vlan, in_port, now);
         }
-        match self.around.fdb.lookup(dst, vlan, now) {
+        let place = self.around.fdb.lookup(dst, vlan, now);
+        if tci == PRIORITY_TAG {
+            let tagged = self.packet.clone();
+            let Live { frame, key, .. } = &mut self.packet;
+            frame.pop_vlan(key);
+            self.forward(place);
+            self.packet = tagged;
+        } else {
+            self.forward(place);
+        }
+    }
+
+    /// To the port where the destination is, or to all.
+    fn forward(&mut self, place: Option<PortNo>) {
+        match place {
             None => self.flood(false, None),
-            Some(port) if port == in_port => self.lose(DropReason::NormalInPort),
+            Some(port) if port == self.in_port() => self.lose(DropReason::NormalInPort),
             Some(port) if self.around.ports.kind(port) == Some(PortKind::Tunnel) => {
                 self.lose(DropReason::NormalTunnel);
             }
@@ -44,13 +62,6 @@ impl Run<'_, '_> {
             }
         }
     }
-}
-
-/// An ARP that tells where its sender is: broadcast, and a reply or one that asks for its sender.
-fn is_gratuitous_arp(key: &Key) -> bool {
-    key.get(Field::EthType) == 0x0806
-        && MacAddr::from(key.get(Field::EthDst)) == MacAddr::BROADCAST
-        && (key.get(Field::ArpOp) == ARP_REPLY || key.get(Field::ArpSpa) == key.get(Field::ArpTpa))
 }
 
 /// Group addresses that switches keep for themselves (Open vSwitch's `eth_addr_is_reserved`).

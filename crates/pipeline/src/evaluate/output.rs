@@ -49,8 +49,8 @@ impl Run<'_, '_> {
         let Live { frame, key, queue, .. } = &mut self.packet;
         let tunnel = TunnelKey::of(key);
         match kind {
-            PortKind::Tunnel if !tunnel.has_destination() => return self.lose(DropReason::NoTunnelDst),
-            PortKind::Tunnel if (tunnel.dst, tunnel.dst6) == self.arrived_at => {
+            PortKind::Tunnel if tunnel.destination().is_none() => return self.lose(DropReason::NoTunnelDst),
+            PortKind::Tunnel if tunnel.destination() == self.arrived_at => {
                 return self.lose(DropReason::TunnelToSelf);
             }
             PortKind::Tunnel | PortKind::Ordinary => {}

@@ -129,13 +129,35 @@ fn a_loop_ends_at_depth_64_and_sends_nothing() {
 }
 
 #[test]
-fn a_packet_causes_4096_lookups_at_most() {
-    let tables: Vec<String> = (0..13)
-        .map(|n| format!("table={n} actions=resubmit(,{0}),resubmit(,{0})", n + 1))
-        .chain(["table=13 actions=output:2".to_owned()])
-        .collect();
-    let flows: Vec<&str> = tables.iter().map(String::as_str).collect();
-    assert_eq!(run(&flows, UDP).drop.map(|drop| drop.reason), Some(DropReason::TooManyResubmits));
+fn after_the_first_lookup_a_packet_causes_4096_more_misses_included() {
+    let verdict = |more: usize| {
+        // 64 times 63 lookups below the 64 of table 1, all of them misses.
+        let (ones, twos) = (vec!["resubmit(,1)"; 64].join(","), vec!["resubmit(,2)"; 63].join(","));
+        let rest = "resubmit(,9),".repeat(more);
+        let (first, second) = (format!("actions={ones},{rest}output:2"), format!("table=1 actions={twos}"));
+        run(&[&first, &second], UDP)
+    };
+    assert_eq!(ports(&verdict(0)), [2]);
+    assert_dropped(&verdict(1), DropReason::TooManyResubmits, 2);
+}
+
+#[test]
+fn a_packet_is_not_looked_up_with_64_kb_put_aside() {
+    let pushes = |count: usize| vec!["push:NXM_NX_XXREG0[]"; count].join(",");
+    let flow = |count| format!("actions={},resubmit(,1),output:2", pushes(count));
+    // 16 bytes and one for their length.
+    assert_eq!(ports(&run(&[&flow(3855)], UDP)), [2]);
+    assert_dropped(&run(&[&flow(3856)], UDP), DropReason::StackFull, 0);
+    let popped = format!("actions={},pop:NXM_NX_REG0[],resubmit(,1),output:2", pushes(3856));
+    assert_eq!(ports(&run(&[&popped], UDP)), [2]);
+}
+
+#[test]
+fn a_packet_sent_8192_times_is_not_looked_up_again() {
+    let outputs = |count: usize| vec!["output:2"; count].join(",");
+    let flow = |count| format!("actions={},resubmit(,1),output:3", outputs(count));
+    assert_eq!(run(&[&flow(8191)], UDP).outputs.len(), 8192);
+    assert_eq!(run(&[&flow(8192)], UDP).outputs.len(), 8192);
 }
 
 #[test]
@@ -192,6 +214,20 @@ fn the_action_set_is_carried_out_in_openflows_order_at_the_end() {
 }
 
 #[test]
+fn what_the_action_set_adds_to_itself_is_left_undone() {
+    let flows = ["actions=write_actions(resubmit(,1))", "table=1 actions=output:3,write_actions(output:2)"];
+    assert_eq!(ports(&run(&flows, UDP)), [3]);
+}
+
+#[test]
+fn the_action_set_speaks_for_the_flow_that_took_the_packet_first() {
+    let flows =
+        ["cookie=7,actions=goto_table:1", "table=1,cookie=8,ip actions=write_actions(dec_ttl,output:2)"];
+    let verdict = run(&flows, &UDP.replace("nw_ttl=64", "nw_ttl=1"));
+    assert_eq!(verdict.packet_ins[0].cookie, 7);
+}
+
+#[test]
 fn clear_actions_empties_the_action_set() {
     let flows = ["actions=write_actions(output:2),goto_table:1", "table=1 actions=clear_actions"];
     assert_dropped(&run(&flows, UDP), DropReason::FlowDrop, 1);
@@ -204,6 +240,21 @@ fn registers_metadata_and_bit_ranges_are_written_and_moved() {
         "table=1,reg0=0xab00,reg1=0xab,metadata=0x30 actions=output:2",
     ];
     assert_eq!(ports(&run(&flows, UDP)), [2]);
+}
+
+#[test]
+fn nw_tos_is_the_dscp_to_actions_and_arp_op_one_byte() {
+    let tos =
+        "actions=move:NXM_OF_IP_TOS[]->NXM_NX_REG1[0..7],load:3->NXM_OF_IP_TOS[0..1],output:NXM_NX_REG1[]";
+    let flow = format!("ip {tos}");
+    let packet = UDP.replace("nw_ttl=64", "nw_ttl=64,nw_tos=0,nw_ecn=2");
+    let verdict = run(&[&flow], &packet);
+    // ECN 2 would have been port 2, and is still there.
+    assert_dropped(&verdict, DropReason::NoSuchPort, 0);
+    let kept = run(&["ip actions=load:3->NXM_OF_IP_TOS[0..1],output:2"], &packet);
+    assert_eq!(key_of(&kept, 0).get(Field::NwTos), 2);
+    let arp = run(&["arp actions=load:0x302->NXM_OF_ARP_OP[],output:2"], "arp,in_port=1,arp_op=1");
+    assert_eq!(arp.outputs[0].frame[20..22], [0, 2]);
 }
 
 #[test]
@@ -246,6 +297,15 @@ fn a_tunnel_needs_a_destination_other_than_where_the_packet_was_sent() {
     assert_eq!((verdict.outputs[0].tunnel.id, verdict.outputs[0].tunnel.dst.octets()), (7, [10, 79, 1, 202]));
     let from_tunnel = UDP.replace("in_port=1", "in_port=9,tun_dst=10.79.1.201");
     assert_dropped(&run(&["actions=IN_PORT"], &from_tunnel), DropReason::TunnelToSelf, 0);
+}
+
+#[test]
+fn where_a_packet_was_sent_is_its_ipv4_destination_if_it_has_one() {
+    let flows = ["actions=set_field:fd00::9->tun_ipv6_dst,output:9"];
+    let verdict = run(&flows, "in_port=1,tun_dst=10.0.0.9,dl_type=0x88cc");
+    assert_dropped(&verdict, DropReason::TunnelToSelf, 0);
+    let v6 = run(&flows, "in_port=1,tun_ipv6_dst=fd00::8,dl_type=0x88cc");
+    assert_eq!(ports(&v6), [9]);
 }
 
 #[test]
@@ -299,6 +359,40 @@ fn normal_learns_by_vlan() {
 }
 
 #[test]
+fn normal_leaves_out_a_tag_of_vlan_0_and_priority_0() {
+    let vlan = |tci: &str| {
+        let flows = ["actions=NORMAL"];
+        let packet = format!("in_port=1,vlan_tci={tci},dl_src=02:00:00:00:00:01,dl_type=0x88cc");
+        key_of(&run(&flows, &packet), 0).get(Field::VlanTci)
+    };
+    assert_eq!([vlan("0x1000"), vlan("0x3000"), vlan("0x1005")], [0, 0x3000, 0x1005]);
+    // Only as it forwards: the packet itself keeps it.
+    let verdict = run(&["actions=NORMAL,output:4"], "in_port=1,vlan_tci=0x1000,dl_type=0x88cc");
+    assert_eq!(key_of(&verdict, verdict.outputs.len() - 1).get(Field::VlanTci), 0x1000);
+}
+
+#[test]
+fn normal_finds_no_vlan_in_a_tag_that_is_not_present() {
+    let mut state = state();
+    let flows =
+        ["priority=1,in_port=1 actions=load:5->NXM_OF_VLAN_TCI[],NORMAL", "priority=0 actions=NORMAL"];
+    run_in(&flows, &mut state, "in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,dl_type=0x88cc");
+    let back = "in_port=2,dl_src=02:00:00:00:00:02,dl_dst=02:00:00:00:00:01,dl_type=0x88cc";
+    assert_eq!(ports(&run_in(&flows, &mut state, back)), [1]);
+}
+
+#[test]
+fn normal_learns_a_move_right_after_a_gratuitous_arp() {
+    let mut state = state();
+    let host = "dl_src=02:00:00:00:00:01";
+    let arp = format!("arp,in_port=1,{host},dl_dst=ff:ff:ff:ff:ff:ff,arp_op=2");
+    run_in(&["actions=NORMAL"], &mut state, &arp);
+    run_in(&["actions=NORMAL"], &mut state, &format!("in_port=2,{host},dl_type=0x88cc"));
+    let to_host = "in_port=3,dl_dst=02:00:00:00:00:01,dl_type=0x88cc";
+    assert_eq!(ports(&run_in(&["actions=NORMAL"], &mut state, to_host)), [2]);
+}
+
+#[test]
 fn normal_does_not_send_back_to_tunnels_or_for_reserved_addresses() {
     let mut state = state();
     let same_port = BACK.replace("in_port=2", "in_port=1");
@@ -338,6 +432,30 @@ fn ct_commit_sets_marks_and_labels_from_constants_and_fields() {
     assert_eq!(ports(&run_in(&flows, &mut state, UDP)), [2]);
     let connections = state.conntrack.connections(None, Time::from_secs(1));
     assert_eq!((connections[0].zone, connections[0].mark, connections[0].label), (5, 5, 7));
+}
+
+#[test]
+fn within_exec_what_one_action_writes_the_next_can_read() {
+    let exec = "load:0x21->NXM_NX_CT_MARK[],move:NXM_NX_CT_MARK[0..7]->NXM_NX_CT_LABEL[8..15]";
+    let commit = format!("ip actions=ct(commit,table=1,exec({exec}))");
+    let flows = [&commit[..], "table=1,ct_mark=0x21,ct_label=0x2100 actions=output:2"];
+    assert_eq!(ports(&run(&flows, UDP)), [2]);
+}
+
+#[test]
+fn a_later_fragment_does_not_show_its_connections_ports() {
+    let mut state = state();
+    let flows = [
+        "ip actions=ct(commit,table=1)",
+        "table=1,ct_state=+new+trk,ip actions=move:NXM_NX_CT_TP_DST[]->NXM_NX_REG1[0..15],\
+         move:NXM_NX_CT_NW_PROTO[]->NXM_OF_ETH_SRC[0..7],output:2,output:NXM_NX_REG1[]",
+    ];
+    let first = UDP.replace("tp_dst=53", "tp_dst=3,ip_frag=first");
+    assert_eq!(ports(&run_in(&flows, &mut state, &first)), [2, 3]);
+    let later = UDP.replace(",tp_src=1000,tp_dst=53", ",ip_frag=later");
+    let verdict = run_in(&flows, &mut state, &later);
+    assert_eq!(ports(&verdict), [2]);
+    assert_eq!(key_of(&verdict, 0).get(Field::EthSrc) & 0xff, 17);
 }
 
 #[test]

@@ -14,8 +14,8 @@ fn host(number: u16) -> MacAddr {
 #[test]
 fn an_address_is_remembered_for_300_seconds_after_its_last_packet() {
     let mut fdb = Fdb::default();
-    fdb.learn(HOST, 0, PortNo(1), false, at(0));
-    fdb.learn(HOST, 0, PortNo(1), false, at(100));
+    fdb.learn(HOST, 0, PortNo(1), at(0));
+    fdb.learn(HOST, 0, PortNo(1), at(100));
     assert_eq!(fdb.lookup(HOST, 0, at(399)), Some(PortNo(1)));
     assert_eq!(fdb.lookup(HOST, 0, at(400)), None);
     assert_eq!(fdb.entries(at(400)), []);
@@ -24,37 +24,25 @@ fn an_address_is_remembered_for_300_seconds_after_its_last_packet() {
 #[test]
 fn an_address_moves_with_its_packets() {
     let mut fdb = Fdb::default();
-    fdb.learn(HOST, 0, PortNo(1), false, at(0));
-    fdb.learn(HOST, 0, PortNo(2), false, at(1));
+    fdb.learn(HOST, 0, PortNo(1), at(0));
+    fdb.learn(HOST, 0, PortNo(2), at(1));
     assert_eq!(fdb.lookup(HOST, 0, at(1)), Some(PortNo(2)));
-}
-
-#[test]
-fn for_5_seconds_after_a_gratuitous_arp_stray_packets_do_not_move_the_address_back() {
-    let mut fdb = Fdb::default();
-    fdb.learn(HOST, 0, PortNo(2), true, at(10));
-    fdb.learn(HOST, 0, PortNo(1), false, at(14));
-    assert_eq!(fdb.lookup(HOST, 0, at(14)), Some(PortNo(2)));
-    fdb.learn(HOST, 0, PortNo(1), false, at(15));
-    assert_eq!(fdb.lookup(HOST, 0, at(15)), Some(PortNo(1)));
-    fdb.learn(HOST, 0, PortNo(2), true, at(15));
-    assert_eq!(fdb.lookup(HOST, 0, at(15)), Some(PortNo(2)));
 }
 
 #[test]
 fn group_addresses_are_not_learned() {
     let mut fdb = Fdb::default();
-    fdb.learn(MacAddr::BROADCAST, 0, PortNo(1), false, at(0));
-    fdb.learn(MacAddr([1, 0, 0x5e, 0, 0, 1]), 0, PortNo(1), false, at(0));
+    fdb.learn(MacAddr::BROADCAST, 0, PortNo(1), at(0));
+    fdb.learn(MacAddr([1, 0, 0x5e, 0, 0, 1]), 0, PortNo(1), at(0));
     assert_eq!(fdb.entries(at(0)), []);
 }
 
 #[test]
 fn a_full_table_gives_up_the_oldest_address_of_the_fullest_port() {
     let mut fdb = Fdb::with_limit(10);
-    fdb.learn(HOST, 0, PortNo(1), false, at(0));
+    fdb.learn(HOST, 0, PortNo(1), at(0));
     for number in 0..1000 {
-        fdb.learn(host(number), 0, PortNo(2), false, at(1));
+        fdb.learn(host(number), 0, PortNo(2), at(1));
     }
     assert_eq!(fdb.lookup(HOST, 0, at(1)), Some(PortNo(1)));
     assert_eq!(fdb.lookup(host(999), 0, at(1)), Some(PortNo(2)));
@@ -65,8 +53,8 @@ fn a_full_table_gives_up_the_oldest_address_of_the_fullest_port() {
 #[test]
 fn a_port_that_goes_takes_its_addresses_along() {
     let mut fdb = Fdb::default();
-    fdb.learn(HOST, 0, PortNo(1), false, at(0));
-    fdb.learn(host(1), 0, PortNo(2), false, at(0));
+    fdb.learn(HOST, 0, PortNo(1), at(0));
+    fdb.learn(host(1), 0, PortNo(2), at(0));
     fdb.remove_port(PortNo(1));
     assert_eq!(fdb.lookup(HOST, 0, at(0)), None);
     assert_eq!(fdb.entries(at(0)).len(), 1);

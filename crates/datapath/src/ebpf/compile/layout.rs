@@ -98,14 +98,12 @@ pub(crate) fn port_value(ifindex: u32, slot: u16) -> [u8; 8] {
     (1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
 }
 
-/// What is known of a learned address: when it was seen, until when no other port may claim it (both
-/// 64 bits, nanoseconds of CLOCK_BOOTTIME), and its port (32 bits, then 32 unused). The key is the address
-/// in bits 63..16, and the VLAN in 11..0.
+/// What is known of a learned address: when it was seen (64 bits, nanoseconds of CLOCK_BOOTTIME), and its
+/// port (32 bits, then 32 unused). The key is the address in bits 63..16, and the VLAN in 11..0.
 pub(crate) const FDB_SEEN: i16 = 0;
-pub(crate) const FDB_LOCKED: i16 = 8;
-pub(crate) const FDB_PORT: i16 = 16;
+pub(crate) const FDB_PORT: i16 = 8;
 /// The length of that.
-pub(crate) const FDB_VALUE: usize = 24;
+pub(crate) const FDB_VALUE: usize = 16;
 
 /// How many drop reasons a port's counters have room for.
 pub(crate) const REASONS: usize = 33;

@@ -6,12 +6,12 @@
 #[cfg(test)]
 use super::Outputs;
 use super::Program;
-use super::layout::{FDB_LOCKED, FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, key_word, word};
+use super::layout::{FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, key_word, word};
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 use footbridge_openflow::Field;
 use footbridge_pipeline::DropReason;
-use footbridge_pipeline::fdb::{AGEING_TIME, GRATUITOUS_ARP_LOCK};
+use footbridge_pipeline::fdb::AGEING_TIME;
 
 /// Group addresses that switches keep for themselves, as in the evaluator: from, to.
 const RESERVED: [(u64, u64); 8] = [
@@ -24,7 +24,6 @@ const RESERVED: [(u64, u64); 8] = [
     (0x0100_0ccc_cccc, 0x0100_0ccc_cccd),
     (0x0100_0ccc_ccc0, 0x0100_0ccc_ccc7),
 ];
-const BROADCAST: u64 = 0xffff_ffff_ffff;
 /// The bits of an address's word that are its key in the map: the address, and the VLAN's 12 bits.
 const ADDRESS_AND_VLAN: u64 = 0xffff_ffff_ffff_0fff;
 
@@ -96,27 +95,6 @@ impl Program<'_> {
         self.asm.bind(ordinary);
     }
 
-    /// R8 is not 0 where the packet tells where its sender is: a broadcast ARP that is a reply or asks for
-    /// its sender.
-    fn gratuitous(&mut self) {
-        let (done, tells) = (self.asm.label(), self.asm.label());
-        self.asm.set(R8, 0);
-        self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
-        self.asm.jump_if_imm(Cmp::Ne, R1, 0x0806, done);
-        self.asm.load(Size::D, R1, R9, key_word(word(Field::EthDst)));
-        self.asm.shr(R1, 16);
-        self.asm.set(R2, BROADCAST);
-        self.asm.jump_if(Cmp::Ne, R1, R2, done);
-        self.asm.load(Size::H, R1, R9, key_word(word(Field::ArpOp)));
-        self.asm.jump_if_imm(Cmp::Eq, R1, 2, tells);
-        self.asm.load(Size::W, R1, R9, key_word(word(Field::ArpSpa)) + 4);
-        self.asm.load(Size::W, R2, R9, key_word(word(Field::ArpTpa)));
-        self.asm.jump_if(Cmp::Ne, R1, R2, done);
-        self.asm.bind(tells);
-        self.asm.set(R8, 1);
-        self.asm.bind(done);
-    }
-
     /// R0 is what is known of the address in a word, or 0.
     fn look_up_address(&mut self, offset: i16, tag: i16) {
         self.asm.load(Size::D, R1, R9, offset);
@@ -143,35 +121,18 @@ impl Program<'_> {
 
     /// The packet's source is behind the port in R7.
     fn learn(&mut self, src: i16, done: Label) {
-        let (new, seen, unlocked) = (self.asm.label(), self.asm.label(), self.asm.label());
-        self.gratuitous();
+        let new = self.asm.label();
         self.look_up_address(src, src);
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, new);
-        self.unless_aged(seen);
-        self.asm.jump_if_imm(Cmp::Ne, R8, 0, seen);
-        self.asm.load(Size::W, R1, R0, FDB_PORT);
-        self.asm.jump_if(Cmp::Eq, R1, R7, seen);
-        self.asm.load(Size::D, R1, R0, FDB_LOCKED);
-        self.asm.load(Size::D, R2, R9, NOW);
-        self.asm.jump_if(Cmp::Gt, R1, R2, done);
-        self.asm.bind(seen);
         self.asm.load(Size::D, R1, R9, NOW);
         self.asm.store(Size::D, R0, FDB_SEEN, R1);
         self.asm.store(Size::W, R0, FDB_PORT, R7);
-        self.asm.jump_if_imm(Cmp::Eq, R8, 0, done);
-        self.lock();
-        self.asm.store(Size::D, R0, FDB_LOCKED, R1);
         self.asm.jump(done);
 
         self.asm.bind(new);
         self.asm.load(Size::D, R1, R9, NOW);
         self.asm.store(Size::D, R10, VALUE + FDB_SEEN, R1);
         self.asm.store(Size::D, R10, VALUE + FDB_PORT, R7);
-        self.asm.set(R1, 0);
-        self.asm.jump_if_imm(Cmp::Eq, R8, 0, unlocked);
-        self.lock();
-        self.asm.bind(unlocked);
-        self.asm.store(Size::D, R10, VALUE + FDB_LOCKED, R1);
         self.asm.map(R1, self.maps.fdb);
         self.asm.mov(R2, R10);
         self.asm.alu_imm(Alu::Add, R2, i64::from(KEY).cast_unsigned(), R5);
@@ -179,13 +140,6 @@ impl Program<'_> {
         self.asm.alu_imm(Alu::Add, R3, i64::from(VALUE).cast_unsigned(), R5);
         self.asm.set(R4, 0);
         self.asm.call(Helper::MapUpdateElem);
-    }
-
-    /// R1 is until when a gratuitous ARP holds.
-    fn lock(&mut self) {
-        self.asm.load(Size::D, R1, R9, NOW);
-        self.asm.set(R2, GRATUITOUS_ARP_LOCK.as_nanos() as u64);
-        self.asm.alu(Alu::Add, R1, R2);
     }
 
     /// To where the destination was seen, or everywhere.

@@ -192,7 +192,7 @@ pub(super) fn ofs_nbits(field: Field, packed: u16, context: Context<'_>) -> Resu
 
 /// Bits of a field, within it; of a `tun_metadata` field, within the option it is mapped to.
 fn subfield(field: Field, offset: u16, bits: u16, context: Context<'_>) -> Result<Subfield, Refusal> {
-    let width = oxm::mapped_width(field, context)?.min(u16::from(field.info().width));
+    let width = oxm::mapped_width(field, context)?.min(u16::from(field.subfield_width()));
     if bits == 0 || offset.checked_add(bits).is_none_or(|end| end > width) {
         return Err(refuse(ErrorCode::BacBadSetLen));
     }

@@ -457,8 +457,7 @@ impl<'a> Encoder<'a> {
             });
         }
         let dst = U32::new(self.short_header(field)?);
-        // To the loads of Open vSwitch the VID is 12 bits wide, without the present bit.
-        let width = if field == Field::VlanVid { 12 } else { field.width() };
+        let width = u32::from(field.subfield_width());
         for (offset, bits) in segments(mask & ones(width), width) {
             let part = Subfield { field, offset: offset as u8, bits: bits as u8 };
             let value = U64::new(((value >> offset) & ones(bits)) as u64);
