@@ -7,7 +7,7 @@
 //! Memory is the processes' proportional set size once all flows stand, less what they took without.
 
 use crate::report::{Samples, table};
-use crate::switches::{Result, Switch, serve_null};
+use crate::switches::{Awake, Result, Switch, serve_null};
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Write;
@@ -81,6 +81,7 @@ impl Arguments {
         if let Some(socket) = &self.serve_null {
             return Ok(serve_null(socket)?);
         }
+        let _awake = Awake::begin()?;
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("flows").display().to_string();
         std::fs::write(&file, responder_flows(self.flows))?;

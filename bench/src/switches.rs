@@ -147,6 +147,31 @@ impl Drop for Switch {
     }
 }
 
+/// Keeps every processor from falling idle, with work that anything else interrupts: waking one up takes
+/// longer than what is measured, on a virtual machine much longer, and by no means the same each time.
+pub(crate) struct Awake(Vec<Child>);
+
+impl Awake {
+    pub(crate) fn begin() -> Result<Awake> {
+        let processors = std::thread::available_parallelism()?.get();
+        let mut awake = Awake(Vec::new());
+        for _ in 0..processors {
+            let spin = ["--idle", "0", "sh", "-c", "while :; do :; done"];
+            awake.0.push(Command::new("chrt").args(spin).stdin(Stdio::null()).spawn()?);
+        }
+        Ok(awake)
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ended = child.kill();
+            let _status = child.wait();
+        }
+    }
+}
+
 /// The program beside this one.
 fn footbridge() -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("footbridge");
