@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use footbridge_openflow::wire::stats::{ReplyBody, StatsReply};
+use footbridge_openflow::wire::stats::{FlowUpdate, ReplyBody, StatsReply};
 use footbridge_openflow::wire::{
     AsyncConfig, AsyncMask, Command, Context, ErrorCode, Features, FlowMod, Form, Message, PacketIn,
     PacketInFormat, PacketOut, Port, PortReason, PortStatus, Refusal, TlvMapping, TlvTable, Version,
@@ -255,4 +255,16 @@ fn a_value_wider_than_its_field_is_refused() {
     };
     assert_eq!(load(0), None);
     assert_eq!(load(0x10), Some(ErrorCode::BacBadSetArgument));
+}
+
+#[test]
+fn a_pause_among_flow_updates_has_eight_bytes() {
+    // OFPMP_FLOW_MONITOR with one update: its length, OFPFME_PAUSED, padding.
+    let reply = |length: u8, padding: &[u8]| {
+        read(Version::V14, 19, &[&[0, 16, 0, 0, 0, 0, 0, 0, 0, length, 0, 5], padding].concat())
+    };
+    let paused = ReplyBody::FlowMonitor(vec![FlowUpdate::Paused]);
+    assert_eq!(reply(8, &[0; 4]), Ok(Message::StatsReply(StatsReply { more: false, body: paused })));
+    assert_eq!(reply(4, &[]).unwrap_err().code, ErrorCode::BrcBadLen);
+    assert_eq!(reply(12, &[0; 8]).unwrap_err().code, ErrorCode::BrcBadLen);
 }

@@ -334,13 +334,19 @@ impl FlowUpdate {
         let number = r.take::<Head>()?.event.get();
         let bad_event = Refusal::new(ErrorCode::NxbrcFmBadEvent, "a flow update");
         let (abbreviated, pauses) = special_events(version);
+        // Those that are no flow's have four bytes: an xid, or padding.
+        let short = |mut r: Reader<'_>, update: fn(u32) -> FlowUpdate| {
+            let word: &U32 = r.take()?;
+            r.end()?;
+            Ok(update(word.get()))
+        };
         if number == abbreviated {
-            return Ok(FlowUpdate::Abbreviated { xid: r.take::<U32>()?.get() });
+            return short(inside, |xid| FlowUpdate::Abbreviated { xid });
         }
         if let Some((paused, resumed)) = pauses {
             match number {
-                _ if number == paused => return Ok(FlowUpdate::Paused),
-                _ if number == resumed => return Ok(FlowUpdate::Resumed),
+                _ if number == paused => return short(inside, |_| FlowUpdate::Paused),
+                _ if number == resumed => return short(inside, |_| FlowUpdate::Resumed),
                 _ => {}
             }
         }
