@@ -2,13 +2,8 @@
 //!
 //! Semantics are those of ovs-actions(7) as Open vSwitch 3.1's `ofproto-dpif-xlate` has them: where
 //! the two differ (after `exit` the manual carries out the action set, the program does not), the
-//! program is followed. Departures:
-//!
-//! * Later fragments alone have no ports: what Open vSwitch calls `nx-match`.
-//! * The copy below `ct(table=)` counts towards the packet's limits.
-//! * Of any number of VLAN tags all are kept, and `output(max_len=)` cuts the frame as it is sent;
-//!   Open vSwitch keeps two, and cuts before a tag that is still to be added.
-//! * Writes to ICMP fields leave later fragments alone; Open vSwitch writes into their payload.
+//! program is followed. docs/conformance.md lists where it is not, with the reasons; `tests/ovs` holds
+//! the two against each other.
 //!
 //! # How it works
 //!

@@ -6,8 +6,9 @@
 //! what differs by intent.
 //!
 //! Open vSwitch runs with its dummy datapath and dummy ports, in a directory of its own; where it is
-//! not installed the tests are skipped. `OVS_SEED` and `OVS_PIPELINES` set the first seed and how many
-//! pipelines each test tries. A case that fails is made small before it is printed.
+//! not installed the tests are skipped. `OVS_SEED` sets the first seed, `OVS_PIPELINES` how many pipelines
+//! each test tries, or `OVS_TIMES` how many times its own number. A case that fails is made small before it
+//! is printed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -97,7 +98,7 @@ fn agrees(kind: &Kind) {
         Ok(ovs) => ovs,
         Err(why) => return println!("skipped: {}: {why}", kind.name),
     };
-    let (first, count) = (setting("OVS_SEED", 1), setting("OVS_PIPELINES", kind.pipelines));
+    let (first, count) = seeds(kind.pipelines);
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
     for seed in first..first + count {
         let case = generate(kind, seed);
@@ -139,7 +140,7 @@ fn refuses_what_open_vswitch_refuses() {
         Ok(ovs) => ovs,
         Err(why) => return println!("skipped: {NAME}: {why}"),
     };
-    let (first, count) = (setting("OVS_SEED", 1), setting("OVS_PIPELINES", 15));
+    let (first, count) = seeds(15);
     let (mut flows, mut refused, mut differ) = (0, 0, Vec::new());
     for seed in first..first + count {
         let mut random = Random::new(NAME, seed);
@@ -158,7 +159,9 @@ fn refuses_what_open_vswitch_refuses() {
     assert!(differ.is_empty(), "{} disagreements:\n{}", differ.len(), differ.join("\n"));
 }
 
-/// A number from the environment.
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+/// The first seed and how many, where a test has `usual` pipelines.
+fn seeds(usual: u64) -> (u64, u64) {
+    let set = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let count = set("OVS_PIPELINES").unwrap_or(usual * set("OVS_TIMES").unwrap_or(1));
+    (set("OVS_SEED").unwrap_or(1), count)
 }

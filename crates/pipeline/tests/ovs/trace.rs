@@ -1,8 +1,10 @@
-//! What `ofproto/trace` prints.
+//! What `ofproto/trace` takes and prints.
 
 use crate::datapath::{self, Datapath};
+use footbridge_openflow::field::Format;
 use footbridge_openflow::text::parse_packet;
-use footbridge_openflow::{Field, Key, MacAddr, PortNames};
+use footbridge_openflow::{Field, Field::*, Key, MacAddr, PortNames};
+use std::fmt::Write;
 
 /// One pass of the packet, or of a copy that `ct()` made, through the tables.
 #[derive(Debug)]
@@ -82,4 +84,53 @@ fn key(flow: &str) -> Result<Key, String> {
         key.set(field, mac.into());
     }
     Ok(key)
+}
+
+/// A packet's fields as `ofproto/trace` takes them: what others depend on comes first.
+pub(crate) fn fields(key: &Key) -> String {
+    let mut text = format!("in_port={}", key.get(InPortOxm));
+    let first = [EthType, VlanTci, CtState, NwProto, IpFrag];
+    let shared = [IpDscp, NwEcn, VlanVid, VlanPcp, InPort, InPortOxm, PacketType, ActsetOutput, ConjId];
+    let has = |field: &Field| {
+        let row = field.info();
+        key.get(*field) != 0
+            && !first.contains(field)
+            && !shared.contains(field)
+            && !row.name.starts_with("xreg")
+            && !row.name.starts_with("xxreg")
+            && of_its_protocol(*field, key)
+    };
+    for field in first.into_iter().filter(|field| key.get(*field) != 0).chain(Field::all().filter(has)) {
+        let value = key.get(field);
+        // Writing to a String does not fail.
+        let _ = match (field, field.info().format) {
+            (NwTos, _) => write!(text, ",ip_dscp={},nw_ecn={}", value >> 2, value & 3),
+            (_, Format::CtState) => write!(text, ",ct_state={}", states(value)),
+            (TunFlags, _) => write!(text, ",tun_flags=oam"),
+            (IpFrag, _) => write!(text, ",ip_frag={}", if value == 1 { "first" } else { "later" }),
+            (_, Format::Ipv4) => write!(text, ",{field}={}", std::net::Ipv4Addr::from_bits(value as u32)),
+            (_, Format::Ipv6) => write!(text, ",{field}={}", std::net::Ipv6Addr::from_bits(value)),
+            (_, Format::Ethernet) => write!(text, ",{field}={}", MacAddr::from(value)),
+            _ => write!(text, ",{field}={value:#x}"),
+        };
+    }
+    text
+}
+
+/// Of fields that share bits, the one of the packet's protocol.
+fn of_its_protocol(field: Field, key: &Key) -> bool {
+    let (proto, v6) = (key.get(NwProto), key.get(EthType) == 0x86dd);
+    match field {
+        TcpSrc | TcpDst | TcpFlags => proto == 6,
+        UdpSrc | UdpDst => proto == 17,
+        SctpSrc | SctpDst => proto == 132,
+        IcmpType | IcmpCode => proto == 1 && !v6,
+        Icmpv6Type | Icmpv6Code => proto == 58 && v6,
+        _ => true,
+    }
+}
+
+fn states(bits: u128) -> String {
+    let words = [(0x01, "new"), (0x02, "est"), (0x04, "rel"), (0x08, "rpl"), (0x10, "inv"), (0x20, "trk")];
+    words.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, word)| *word).collect::<Vec<_>>().join("|")
 }

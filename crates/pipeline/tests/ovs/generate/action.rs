@@ -3,7 +3,7 @@
 use super::{Generator, MACS, UNDERLAY};
 use crate::instance::{GENEVE, VXLAN};
 use footbridge_openflow::action::{Controller, Ct, CtZone};
-use footbridge_openflow::field::Prereq;
+use footbridge_openflow::field::{Masking, Prereq};
 use footbridge_openflow::{Action, Field, Field::*, MacAddr, Match, PortNo, Subfield};
 use std::net::Ipv4Addr;
 
@@ -109,7 +109,7 @@ impl Generator<'_> {
             }
             38 => self.random.pick(&[Action::SetQueue as fn(u32) -> Action, |_| Action::PopQueue])(5),
             39 | 40 if self.palette.tracking && Prereq::Ip.holds(place.matching) => self.track(place),
-            39 | 40 if self.palette.lengths => self.by_length(place),
+            39 | 40 if self.palette.lengths => self.by_length(),
             41 if self.palette.tunnels => return self.tunnel(),
             42 => self.rare(place),
             _ => Action::output(self.port()),
@@ -194,7 +194,7 @@ impl Generator<'_> {
     fn subfield(&mut self, bits: Option<u8>, place: Place<'_>, written: bool) -> Subfield {
         loop {
             let field = self.field(place, written);
-            let width = field.info().width;
+            let width = field.subfield_width();
             let whole = self.random.one_in(2);
             let bits = bits.unwrap_or(match whole {
                 true => width.min(64),
@@ -228,14 +228,14 @@ impl Generator<'_> {
                 break field;
             }
         };
-        let maskable = field.info().masking == footbridge_openflow::field::Masking::Bitwise;
-        let mask = if maskable && self.random.one_in(3) && !field.name().starts_with("tun_") {
-            self.random.bits(field.width()) | 1 | (0xf << field.width().saturating_sub(4))
-        } else {
-            field.all_ones()
-        } & field.all_ones();
         let tagged = if field == VlanVid { 0x1000 } else { 0 };
-        let mask = if field == VlanVid { field.all_ones() } else { mask };
+        let maskable =
+            field.info().masking == Masking::Bitwise && field != VlanVid && !field.name().starts_with("tun_");
+        let mask = match maskable && self.random.one_in(3) {
+            // The highest bits are among them: Open vSwitch can't read an IPv6 mask that begins with a digit.
+            true => self.random.bits(field.width()) | 1 | (0xf << field.width().saturating_sub(4)),
+            false => u128::MAX,
+        } & field.all_ones();
         Action::SetField { field, value: (self.written(field) | tagged) & mask, mask }
     }
 
@@ -325,12 +325,11 @@ impl Generator<'_> {
         exec
     }
 
-    fn by_length(&mut self, place: Place<'_>) -> Action {
+    fn by_length(&mut self) -> Action {
         if self.random.one_in(2) {
             let max_len = self.random.pick(&[14, 20, 60, 90, 1500]);
             return Action::OutputTruncated { port: PortNo(self.random.pick(&[2, 3, 4, 5])), max_len };
         }
-        let _ = place;
         let dst = Subfield { field: Reg0, offset: self.random.pick(&[0, 3]), bits: 1 };
         Action::CheckPktLarger { len: self.random.pick(&[60, 90, 96, 98, 110]), dst }
     }
@@ -380,7 +379,7 @@ impl Generator<'_> {
             Action::StripVlan | Action::DecTtl(_) | Action::SetTunnel { .. } | Action::SetQueue(_) => true,
             Action::ModDlSrc(_) | Action::ModDlDst(_) | Action::ModNwSrc(_) | Action::ModNwDst(_) => true,
             Action::ModNwTos(_) | Action::ModNwEcn(_) | Action::ModNwTtl(_) => true,
-            Action::ModTpSrc(_) | Action::ModTpDst(_) => true,
+            Action::ModTpSrc(_) | Action::ModTpDst(_) | Action::Ct(_) | Action::CtClear => true,
             _ => false,
         });
         set

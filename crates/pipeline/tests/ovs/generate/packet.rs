@@ -174,10 +174,9 @@ fn ipv6(random: &mut Random, key: &mut Key) {
     forget_behind_fragments(key);
 }
 
-/// Later fragments are of protocols that Open vSwitch leaves alone when it writes addresses: of the
-/// others it rewrites what would be the checksum.
+/// Of later TCP and ICMP fragments Open vSwitch writes what would be the checksum and the type.
 fn fragment(random: &mut Random, key: &mut Key) {
-    let later = matches!(key.get(NwProto), 47 | 132);
+    let later = key.get(EthType) == 0x86dd || !matches!(key.get(NwProto), 1 | 6);
     key.set(IpFrag, random.pick(&[0, 0, 0, 1, if later { 3 } else { 1 }]));
 }
 
