@@ -242,19 +242,27 @@ fn a_part_of_tunnel_metadata_beyond_its_option_is_refused() {
     assert_eq!(push(32).unwrap_err().code, ErrorCode::BacBadSetLen);
 }
 
+/// What is wrong with an NXAST_REG_LOAD2 of this NXM entry.
+fn loading(entry: [u8; 8]) -> Option<ErrorCode> {
+    let mut message = applying(Version::V13, &[Action::Push(Subfield::whole(Field::Reg0))]);
+    let bytes = [&[0xff, 0xff, 0, 24, 0, 0, 0x23, 0x20, 0, 33], &entry[..], &[0; 6]].concat();
+    let at = message.len() - bytes.len();
+    message[at..].copy_from_slice(&bytes);
+    Message::decode(&message, Context::client(Version::V13)).err().map(|refusal| refusal.code)
+}
+
 #[test]
 fn a_value_wider_than_its_field_is_refused() {
-    // NXAST_REG_LOAD2 of ipv6_label, 20 bits in four bytes.
-    let load = |first: u8| {
-        let bytes =
-            [0xff, 0xff, 0, 24, 0, 0, 0x23, 0x20, 0, 33, 0, 1, 27 << 1, 4, first, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        let mut message = applying(Version::V13, &[Action::Push(Subfield::whole(Field::Reg0))]);
-        let at = message.len() - bytes.len();
-        message[at..].copy_from_slice(&bytes);
-        Message::decode(&message, Context::client(Version::V13)).err().map(|refusal| refusal.code)
-    };
-    assert_eq!(load(0), None);
-    assert_eq!(load(0x10), Some(ErrorCode::BacBadSetArgument));
+    // ipv6_label, 20 bits in four bytes
+    assert_eq!(loading([0, 1, 27 << 1, 4, 0, 0, 0, 1]), None);
+    assert_eq!(loading([0, 1, 27 << 1, 4, 0x10, 0, 0, 1]), Some(ErrorCode::BacBadSetArgument));
+}
+
+#[test]
+fn a_value_that_set_field_does_not_take_is_refused() {
+    // arp_op, up to 255
+    assert_eq!(loading([0, 0, 15 << 1, 2, 0, 2, 0, 0]), None);
+    assert_eq!(loading([0, 0, 15 << 1, 2, 1, 0, 0, 0]), Some(ErrorCode::BacBadSetArgument));
 }
 
 #[test]

@@ -3,13 +3,16 @@
 use super::error::{Fail, nearest};
 use super::parse_value::{self, integer, number, port, subfield};
 use super::print_action::{ALGS, REASONS};
-use super::span::{Item, Items, Joint, Span};
+use super::span::{Item, Items, Joint, Span, pieces};
 use crate::action::{Action, Controller, Ct, CtNat, CtZone, NatKind, NatSelection};
 use crate::port::{PortNames, PortNo};
 use std::net::IpAddr;
 
 /// How deep actions may stand within actions.
 const MAX_DEPTH: usize = 32;
+
+/// The one action that goes on behind its parentheses: `check_pkt_larger(N)->FIELD[BIT]`.
+const CHECK_PKT_LARGER: &str = "check_pkt_larger";
 
 /// The words of actions, each with how it is read.
 const ACTIONS: &[(&str, Read)] = &[
@@ -69,13 +72,16 @@ const ACTIONS: &[(&str, Read)] = &[
     }),
     ("dec_ttl", |i, _| match i.value.text {
         "" => Ok(Action::DecTtl(vec![0])),
-        _ => split(i.value, ",")
+        _ => pieces(i.value)?
             .into_iter()
             .map(|t| integer(t.trim()))
             .collect::<Result<_, _>>()
             .map(Action::DecTtl),
     }),
-    ("set_tunnel", |i, _| Ok(Action::SetTunnel { id: integer(i.required("a number")?)?, wide: false })),
+    ("set_tunnel", |i, _| {
+        let id = integer(i.required("a number")?)?;
+        Ok(Action::SetTunnel { id, wide: u32::try_from(id).is_err() })
+    }),
     ("set_tunnel64", |i, _| Ok(Action::SetTunnel { id: integer(i.required("a number")?)?, wide: true })),
     ("set_queue", |i, _| Ok(Action::SetQueue(integer(i.required("a queue")?)?))),
     ("pop_queue", |i, _| alone(i, Action::PopQueue)),
@@ -86,7 +92,7 @@ const ACTIONS: &[(&str, Read)] = &[
     ("conjunction", conjunction),
     ("note", |i, _| Ok(Action::Note(hex_bytes(i.value)?))),
     ("fin_timeout", fin_timeout),
-    ("check_pkt_larger", |i, _| {
+    (CHECK_PKT_LARGER, |i, _| {
         let Some(dst) = i.tail.strip_prefix("->") else {
             return Err(i.tail.unexpected("'->' and a bit of a field"));
         };
@@ -154,7 +160,7 @@ impl Reader<'_> {
         }
         let (mut actions, mut places, mut drop) = (Vec::new(), Vec::new(), None);
         let mut items = Items::of(list);
-        while let Some(item) = items.next()? {
+        while let Some(item) = items.next_with_tail()? {
             if item.key.text.eq_ignore_ascii_case("drop") {
                 drop = Some(item.whole);
                 continue;
@@ -170,6 +176,9 @@ impl Reader<'_> {
 
     fn action(self, item: &Item<'_>) -> Result<Action, Fail> {
         let word = item.key.text.to_ascii_lowercase();
+        if !item.tail.text.is_empty() && word != CHECK_PKT_LARGER {
+            return Err(item.tail.unexpected("nothing behind this ')'"));
+        }
         if let Some((_, read)) = ACTIONS.iter().find(|(name, _)| *name == word) {
             return read(item, self.names);
         }
@@ -333,7 +342,7 @@ fn controller(item: &Item<'_>, _: &PortNames) -> Result<Action, Fail> {
 }
 
 fn resubmit(item: &Item<'_>, names: &PortNames) -> Result<Action, Fail> {
-    let parts = split(item.value, ",");
+    let parts = pieces(item.value)?;
     let part = |i: usize| parts.get(i).copied().map(Span::trim).filter(|t| !t.text.is_empty());
     let to = match part(0).map(|t| port(t, names)).transpose()? {
         Some(PortNo::IN_PORT) => None,
@@ -474,15 +483,4 @@ fn hex_bytes(text: Span<'_>) -> Result<Vec<u8>, Fail> {
         }
         _ => Err(text.unexpected("pairs of hexadecimal digits")),
     }
-}
-
-/// The pieces between separators.
-fn split<'a>(text: Span<'a>, separator: &str) -> Vec<Span<'a>> {
-    let (mut parts, mut rest) = (Vec::new(), text);
-    while let Some((part, next)) = rest.split_once(separator) {
-        parts.push(part);
-        rest = next;
-    }
-    parts.push(rest);
-    parts
 }

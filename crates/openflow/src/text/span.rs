@@ -111,8 +111,16 @@ impl<'a> Items<'a> {
         Items { rest: list }
     }
 
-    /// The next item.
+    /// The next item, behind whose closing parenthesis no arrow stands.
     pub(super) fn next(&mut self) -> Result<Option<Item<'a>>, Fail> {
+        match self.next_with_tail()? {
+            Some(item) if !item.tail.text.is_empty() => Err(item.tail.unexpected("nothing behind this ')'")),
+            item => Ok(item),
+        }
+    }
+
+    /// The next item, with the arrow behind its closing parenthesis and what it points to.
+    pub(super) fn next_with_tail(&mut self) -> Result<Option<Item<'a>>, Fail> {
         let skipped = self.rest.text.len() - self.rest.text.trim_start_matches(is_gap).len();
         let start = self.rest.split_at(skipped).1;
         if start.text.is_empty() {
@@ -140,7 +148,9 @@ impl<'a> Items<'a> {
                 let Some(after) = after.strip_prefix(")") else {
                     return Err(rest.unexpected("a ')' for this '('"));
                 };
-                let (tail, rest) = after.split_at(extent(after, is_gap, true)?);
+                // Without an arrow it is the next item, as Open vSwitch reads it.
+                let end = if after.text.starts_with("->") { extent(after, is_gap, true)? } else { 0 };
+                let (tail, rest) = after.split_at(end);
                 (value, tail, rest)
             }
         };
@@ -162,6 +172,19 @@ impl<'a> Item<'a> {
             Err(self.value.unexpected(format!("{what} after '{}'", self.key.text)))
         } else {
             Ok(self.value)
+        }
+    }
+}
+
+/// The pieces between commas, outside quotes and parentheses.
+pub(super) fn pieces(list: Span<'_>) -> Result<Vec<Span<'_>>, Fail> {
+    let (mut pieces, mut rest) = (Vec::new(), list);
+    loop {
+        let (piece, behind) = rest.split_at(extent(rest, |c| c == ',', true)?);
+        pieces.push(piece);
+        match behind.strip_prefix(",") {
+            Some(next) => rest = next,
+            None => return Ok(pieces),
         }
     }
 }

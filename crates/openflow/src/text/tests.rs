@@ -1,4 +1,5 @@
 use super::*;
+use crate::action::Action;
 use crate::field::Field;
 use crate::port::{PortNames, PortNo};
 
@@ -104,4 +105,34 @@ fn reads_every_golden_line_as_open_vswitch_does() {
             assert_eq!(outcome(pair[0]), pair[1], "{}", pair[0]);
         }
     }
+}
+
+#[test]
+fn what_follows_a_closing_parenthesis_is_not_lost() {
+    assert_eq!(outcome("actions=resubmit(1,2)output:3"), "= actions=resubmit(1,2),output:3");
+    assert_eq!(
+        outcome("actions=resubmit(1,2)->reg0"),
+        "! column 22: expected nothing behind this ')', found '->reg0'"
+    );
+    assert_eq!(
+        outcome("actions=ct(table=1,nat(src)->reg0)"),
+        "! column 28: expected nothing behind this ')', found '->reg0'"
+    );
+}
+
+#[test]
+fn a_port_in_resubmit_may_have_commas_in_its_quoted_name() {
+    let names: PortNames = [(PortNo(6), "comma,equals=")].into_iter().collect();
+    let to = |text: &str| parse_flow(text, &names).map(|flow| flow.actions);
+    let resubmit = |table| Action::Resubmit { port: Some(PortNo(6)), table, with_ct_orig: false };
+    assert_eq!(to("actions=resubmit:\"comma,equals=\""), Ok(vec![resubmit(None)]));
+    assert_eq!(to("actions=resubmit(\"comma,equals=\",7)"), Ok(vec![resubmit(Some(7))]));
+}
+
+#[test]
+fn a_tunnel_id_of_more_than_32_bits_is_that_of_set_tunnel64() {
+    assert_eq!(outcome("actions=set_tunnel:0x100000000"), "= actions=set_tunnel64:0x100000000");
+    let [short, long] = ["actions=set_tunnel:0x100000000", "actions=set_tunnel64:0x100000000"]
+        .map(|text| parse_flow(text, &PortNames::none()).unwrap());
+    assert_eq!(short, long);
 }

@@ -317,8 +317,9 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             zeros(body, ErrorCode::BacBadSetArgument)?;
             writable(Subfield::whole(field))?;
             let all = field.all_ones();
-            // Open vSwitch stores them, and prints a flow that it would not take.
-            if value & !all != 0 {
+            // As of set_field, which it is written as again. Open vSwitch takes such a value here, and then
+            // prints a flow that it would not take.
+            if !oxm::is_valid(field, value) {
                 return Err(refuse(ErrorCode::BacBadSetArgument));
             }
             Action::SetField { field, value, mask: mask.map_or(all, |mask| mask & all) }
