@@ -8,7 +8,7 @@ use crate::trace::{self, Pass};
 use footbridge_openflow::{Action, Field, Field::*, Key, PortNo};
 use footbridge_pipeline::conntrack::{Memo, Outcome, Request, Tracker, state};
 use footbridge_pipeline::observer::List;
-use footbridge_pipeline::packet::Frame;
+use footbridge_pipeline::packet::{self, Frame};
 use footbridge_pipeline::{
     Drop, DropReason, Fdb, Observer, Packet, Pipeline, PortKind, PortSet, State, Time, TunnelKey, Unobserved,
     Verdict,
@@ -177,7 +177,7 @@ impl Check<'_> {
         let theirs = self.theirs(passes, frame.len())?;
         let mut witness = Witness::default();
         let verdict = self.pipeline.process(&mut self.state, packet.clone(), now, &mut witness);
-        let read = footbridge_pipeline::packet::parse(&frame, packet.in_port, &TunnelKey::default());
+        let read = packet::parse(&frame, packet.in_port, &TunnelKey::default());
         let what = if first.as_ref() != Some(&shown(&read)) {
             Some(format!("ours: {:?}\ntheirs: {first:?}", shown(&read)))
         } else {
@@ -243,10 +243,7 @@ fn comparable(event: Event) -> Event {
             let mut sent = (*key).clone();
             Field::all().filter(|field| !is_of_packet(*field)).for_each(|field| sent.set(field, 0));
             UNPRINTED.iter().for_each(|field| sent.set(*field, 0));
-            if sent.get(VlanTci) & 0x1000 == 0 {
-                // Bits of a tag that is not there.
-                sent.set(VlanTci, 0);
-            }
+            absent(&sent).iter().for_each(|field| sent.set(*field, 0));
             if matches!(port, VXLAN | GENEVE) {
                 tunnel_fields().for_each(|field| sent.set(field, key.get(field)));
                 // Each kind of tunnel carries its own.
@@ -260,6 +257,22 @@ fn comparable(event: Event) -> Event {
         Event::End(key) => Event::End(Box::new(shown(&key))),
         other => other,
     }
+}
+
+/// Fields of a tag or a header that the packet does not have: writes there change nothing.
+fn absent(key: &Key) -> Vec<Field> {
+    let mut absent = Vec::new();
+    if key.get(VlanTci) & 0x1000 == 0 {
+        absent.push(VlanTci);
+    }
+    match (key.get(EthType), key.get(NwProto), key.get(ArpOp)) {
+        (0x0800 | 0x86dd, 0, _) => {
+            absent.extend([NwSrc, NwDst, Ipv6Src, Ipv6Dst, Ipv6Label, NwTos, NwTtl, IpFrag])
+        }
+        (0x0806, _, 0) => absent.extend([ArpSpa, ArpTpa, ArpSha, ArpTha]),
+        _ => {}
+    }
+    absent
 }
 
 fn tunnel_fields() -> impl Iterator<Item = Field> {

@@ -102,14 +102,17 @@ fn agrees(kind: &Kind) {
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
     for seed in first..first + count {
         let case = generate(kind, seed);
-        if let Some(found) = compare::check(&mut ovs, &case, kind.compared, &mut tally).expect(kind.name) {
+        let found = match compare::check(&mut ovs, &case, kind.compared, &mut tally) {
+            Ok(found) => found,
+            Err(error) => panic!("seed {seed}: {error}\n{}", listed(&case)),
+        };
+        if let Some(found) = found {
             // Fragments Open vSwitch takes once.
             let (case, found) = match case.inputs.iter().all(|input| input.last) {
                 true => shrink::shrink(&mut ovs, case, kind.compared, found).expect(kind.name),
                 false => (case, found),
             };
-            let flows = case.flows.iter().fold(String::new(), |text, flow| text + &flow.text + "\n");
-            failures.push(format!("seed {seed}: {}\nflows:\n{flows}", found.what));
+            failures.push(format!("seed {seed}: {}\n{}", found.what, listed(&case)));
             if failures.len() == ENOUGH {
                 break;
             }
@@ -122,6 +125,10 @@ fn agrees(kind: &Kind) {
         kind.name
     );
     assert!(failures.is_empty(), "{} disagreements:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn listed(case: &Case) -> String {
+    case.flows.iter().fold("flows:\n".to_owned(), |text, flow| text + &flow.text + "\n")
 }
 
 fn generate(kind: &Kind, seed: u64) -> Case {

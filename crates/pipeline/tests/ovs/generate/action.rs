@@ -18,12 +18,14 @@ pub(super) struct Place<'a> {
     /// taken without a match on the protocol; from 1.1 on `mod_vlan_*` is two actions, of which the
     /// first does another thing where there is a tag already.
     pub(super) old: bool,
+    /// Whether the list is of an action set.
+    pub(super) in_set: bool,
 }
 
 impl Generator<'_> {
     /// A list of actions, and whether it is to go by OpenFlow 1.0.
     pub(super) fn actions(&mut self, table: u8, matching: &Match) -> (Vec<Action>, bool) {
-        let place = Place { table, matching, depth: 0, old: self.random.one_in(5) };
+        let place = Place { table, matching, depth: 0, old: self.random.one_in(5), in_set: false };
         let count = self.random.pick(&[0, 1, 1, 2, 2, 3, 4, 6]);
         let mut actions: Vec<Action> = (0..count).flat_map(|_| self.action(place)).collect();
         if self.random.one_in(2) {
@@ -36,8 +38,8 @@ impl Generator<'_> {
         let ends = self.palette.lengths && matches!(actions.last(), Some(Action::Resubmit { .. }));
         let goes_on = table + 1 < self.palette.tables && !ends;
         match self.random.below(8) {
-            0 if self.sets_allowed() => actions.push(Action::WriteActions(self.action_set(place))),
-            1 if self.sets_allowed() => actions.push(Action::ClearActions),
+            0 if self.sets => actions.push(Action::WriteActions(self.action_set(place))),
+            1 if self.sets => actions.push(Action::ClearActions),
             2 => {
                 let mask = self.random.pick(&[u64::MAX, 0xf, 0xff00]);
                 actions.push(Action::WriteMetadata { value: self.random.below(16) & mask, mask });
@@ -48,11 +50,6 @@ impl Generator<'_> {
             actions.push(Action::GotoTable(self.later_table(table)));
         }
         (actions, false)
-    }
-
-    /// Open vSwitch carries out what stands behind check_pkt_larger within it, action set included.
-    fn sets_allowed(&self) -> bool {
-        !self.palette.lengths
     }
 
     /// Keep only what Open vSwitch does as it says (docs/conformance.md).
@@ -99,8 +96,9 @@ impl Generator<'_> {
                 Action::DecTtl(self.random.pick(&[&[0][..], &[1, 2]]).to_vec())
             }
             26 | 27 => self.tag(place),
-            28 | 29 => Action::Push(self.subfield(None, place, false)),
-            30 | 31 => Action::Pop(self.subfield(None, place, true)),
+            // Both ways behind check_pkt_larger pop from one stack.
+            28 | 29 if !self.palette.lengths => Action::Push(self.subfield(None, place, false)),
+            30 | 31 if !self.palette.lengths => Action::Pop(self.subfield(None, place, true)),
             32..=35 => self.resubmit(place),
             36 | 37 if place.depth < 2 => {
                 let inner = Place { depth: place.depth + 1, ..place };
@@ -108,7 +106,7 @@ impl Generator<'_> {
                 Action::Clone((0..count).flat_map(|_| self.action(inner)).collect())
             }
             38 => self.random.pick(&[Action::SetQueue as fn(u32) -> Action, |_| Action::PopQueue])(5),
-            39 | 40 if self.palette.tracking && Prereq::Ip.holds(place.matching) => self.track(place),
+            39..=41 if self.tracks(place) => self.track(place),
             39 | 40 if self.palette.lengths => self.by_length(),
             41 if self.palette.tunnels => return self.tunnel(),
             42 => self.rare(place),
@@ -142,7 +140,8 @@ impl Generator<'_> {
         if register == InPort || self.random.one_in(3) {
             return vec![output];
         }
-        let value = self.random.pick(&[1, 2, 3, 4, 9, 0xfff8, 0xfffb, 0x1_0002]);
+        let flood = if self.palette.tunnels { 0xfffc } else { 0xfffb };
+        let value = self.random.pick(&[1, 2, 3, 4, 9, 0xfff8, flood, 0x1_0002]);
         vec![Action::Load { value, dst: Subfield::whole(register) }, output]
     }
 
@@ -181,6 +180,8 @@ impl Generator<'_> {
             CtMark | CtLabel => !written,
             VlanTci if written => self.palette.tags && !self.pushes,
             InPort => !self.palette.tunnels,
+            // Of these Open vSwitch writes all but 0 and 255: see `set_field`.
+            ArpOp => !written,
             // Out of a tunnel without such an option, Open vSwitch has no such field to read.
             _ if field.name().starts_with("tun_metadata") => false,
             // Where it goes to is always somewhere.
@@ -221,6 +222,9 @@ impl Generator<'_> {
     }
 
     fn set_field(&mut self, place: Place<'_>) -> Action {
+        if place.matching.exact(EthType) == Some(0x0806) && !place.old && self.random.one_in(6) {
+            return Action::SetField { field: ArpOp, value: self.random.pick(&[1, 2, 3]), mask: 0xffff };
+        }
         let field = loop {
             let field = self.field(place, true);
             // These have no text of their own here.
@@ -270,7 +274,7 @@ impl Generator<'_> {
             }
             2 if place.old => Action::ModVlanVid(self.random.pick(&[0, 5, 6, 0xfff])),
             _ if place.old => Action::ModVlanPcp(self.random.below(8) as u8),
-            _ if !place.old && !self.pushes => Action::output(self.port()),
+            _ if !self.pushes || place.depth > 0 => Action::output(self.port()),
             _ => Action::PushVlan(self.random.pick(&[0x8100, 0x88a8])),
         }
     }
@@ -292,6 +296,11 @@ impl Generator<'_> {
         let names_port = port.is_some_and(|port| port != PortNo::IN_PORT);
         let table = (!self.palette.loops || !names_port || self.random.one_in(2)).then_some(table);
         Action::Resubmit { port, table, with_ct_orig: with_ct_orig && table.is_some() }
+    }
+
+    /// Whether ct() may stand here.
+    fn tracks(&self, place: Place<'_>) -> bool {
+        self.palette.tracking && self.sets == place.in_set && Prereq::Ip.holds(place.matching)
     }
 
     fn track(&mut self, place: Place<'_>) -> Action {
@@ -365,7 +374,7 @@ impl Generator<'_> {
     }
 
     fn action_set(&mut self, place: Place<'_>) -> Vec<Action> {
-        let inner = Place { depth: 2, ..place };
+        let inner = Place { depth: 2, in_set: true, ..place };
         let count = 1 + self.random.below(4);
         let mut set: Vec<Action> = (0..count).flat_map(|_| self.action(inner)).collect();
         if self.random.one_in(2) {

@@ -7,6 +7,8 @@ use footbridge_openflow::{Field, Field::*, Key, Match};
 /// Values and masks of ip_frag that text has words for: no, yes, first, later, not_later.
 const FRAGMENTS: [(u128, u128); 5] = [(0, 3), (1, 1), (1, 3), (3, 3), (0, 2)];
 const TRACKED: u128 = 0x20;
+/// The bits of ct_state that are not about address translation.
+const STATES: u128 = 0x3f;
 const VLAN_PRESENT: u128 = 0x1000;
 
 impl Generator<'_> {
@@ -82,15 +84,24 @@ impl Generator<'_> {
             Masking::Bitwise if field == TunGbpFlags => all,
             // One option of 32 bits is mapped to it.
             Masking::Bitwise if field == TunMetadata0 => self.random.pick(&[0xffff_ffff, 0xff, 0x1]),
+            Masking::Bitwise if field == CtState => {
+                self.random.pick(&[0x21, 0x22, 0x28, 0x20, 0x30, 0x04, STATES])
+            }
             Masking::Bitwise => self.mask(field, all),
         };
+        let possible = if field == CtState { STATES } else { field.known_bits() };
         let value = match self.random.below(8) {
-            0 => value ^ (1 << self.random.below(field.width().into())) & field.known_bits(),
-            1 => self.random.bits(field.width()) & field.known_bits(),
+            0 => value ^ (1 << self.random.below(field.width().into())) & possible,
+            1 => self.random.bits(field.width()) & possible,
             _ => value,
         };
-        let value = if field == VlanVid { value | VLAN_PRESENT } else { value };
-        (value & all, mask)
+        match field {
+            // OXM has no match on part of a tag without its presence.
+            VlanVid => (value | VLAN_PRESENT, mask | VLAN_PRESENT),
+            // ovs-ofctl loses a match on protocol 0.
+            CtNwProto => (value.max(1), mask),
+            _ => (value & all, mask),
+        }
     }
 
     fn mask(&mut self, field: Field, all: u128) -> u128 {
@@ -101,7 +112,6 @@ impl Generator<'_> {
             (1, Format::Ipv6) => self.random.bits(128) | (0xf << 124),
             (1, _) => self.random.bits(field.width()) | 1,
             (2, _) if field.info().format != Format::Ipv6 => 1 << self.random.below(width),
-            (3, Format::CtState) => self.random.pick(&[0x21, 0x22, 0x28, 0x20, 0x30]),
             _ => all,
         }
     }

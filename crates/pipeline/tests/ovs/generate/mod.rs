@@ -69,12 +69,17 @@ pub(crate) struct Generator<'a> {
     keys: Vec<Key>,
     /// Whether this case's flows push tags.
     pushes: bool,
+    /// Whether this case's flows write to the action set.
+    sets: bool,
 }
 
 impl<'a> Generator<'a> {
     pub(crate) fn new(random: &'a mut Random, palette: Palette, keys: Vec<Key>) -> Generator<'a> {
         let pushes = palette.tags && !palette.loops && random.one_in(3);
-        Generator { random, palette, keys, pushes }
+        // Open vSwitch carries out what stands behind check_pkt_larger within it, the action set too; and
+        // ct(table=) while there is a set ends ovs-vswitchd: there ct() stands in lists or in sets.
+        let sets = !palette.lengths && (!palette.tracking || random.one_in(2));
+        Generator { random, palette, keys, pushes, sets }
     }
 }
 

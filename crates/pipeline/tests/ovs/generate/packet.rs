@@ -248,6 +248,18 @@ fn connection(random: &mut Random, key: &mut Key) {
 
 /// Make a frame lie, end early, or hold what `compose` does not make.
 fn distort(random: &mut Random, frame: &mut Vec<u8>) {
+    distort_once(random, frame);
+    // Of packets of protocol 0, and ARP of operation 0, Open vSwitch writes no header.
+    for at in [14, 18] {
+        match frame.get_mut(at - 2..) {
+            Some([8, 0, header @ ..]) if header.len() > 9 => header[9] = header[9].max(1),
+            Some([8, 6, header @ ..]) if header.len() > 7 => header[7] = header[7].max(1),
+            _ => {}
+        }
+    }
+}
+
+fn distort_once(random: &mut Random, frame: &mut Vec<u8>) {
     let behind_addresses = |random: &mut Random, frame: &[u8]| {
         let headers = (frame.len() as u64).min(90) - 12;
         12 + random.below(headers) as usize

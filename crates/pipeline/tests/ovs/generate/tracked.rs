@@ -78,6 +78,9 @@ pub(crate) fn sprinkled(generator: &mut Generator<'_>) -> Vec<FlowText> {
         "udp,tp_dst=53",
         "ct_state=+est+trk,ct_nw_proto=17,ct_tp_dst=53,ip",
     ];
+    // A copy that ends a connection by force leaves it to the other copies of the packet, in Open vSwitch:
+    // with force, there is one copy at a time.
+    let forces = random.one_in(2);
     let mut flows = Vec::new();
     for table in 0..4u8 {
         let next = table + 1;
@@ -85,13 +88,13 @@ pub(crate) fn sprinkled(generator: &mut Generator<'_>) -> Vec<FlowText> {
             let matching = random.pick(&matches);
             // What can't be tracked can't be committed.
             let commits = !matching.contains("+inv");
-            let actions: Vec<String> = (0..1 + random.below(3))
+            let mut actions: Vec<String> = (0..1 + random.below(3))
                 .map(|_| {
                     let zone = random.pick(&["5", "5", "6", "NXM_NX_REG5[0..15]"]);
                     match random.below(10) {
                         0..=2 => format!("ct(table={next},zone={zone})"),
                         kind @ 3..=5 if commits => {
-                            let force = if random.one_in(4) { "force," } else { "" };
+                            let force = if forces && random.one_in(3) { "force," } else { "" };
                             let table = if kind == 5 { String::new() } else { format!("table={next},") };
                             format!("ct(commit,{force}{table}zone={zone}{})", exec(random))
                         }
@@ -102,7 +105,14 @@ pub(crate) fn sprinkled(generator: &mut Generator<'_>) -> Vec<FlowText> {
                     }
                 })
                 .collect();
-            let actions = actions.join(",");
+            if forces {
+                let mut goes_on = false;
+                actions.retain(|action| {
+                    let again = action.starts_with("resubmit") || action.starts_with("ct(");
+                    !(again && std::mem::replace(&mut goes_on, true))
+                });
+            }
+            let actions = if actions.is_empty() { "drop".into() } else { actions.join(",") };
             flows.push(new(format!("table={table},priority={},{matching} actions={actions}", 100 - place)));
         }
     }
