@@ -44,7 +44,7 @@ impl Subfield {
 }
 
 /// A change of a field's bits: those of `mask` become those of `value`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FieldWrite {
     /// The field.
     pub field: Field,
@@ -175,7 +175,7 @@ pub enum Action {
         src: Subfield,
     },
     /// `CONTROLLER:N` or `controller(...)`
-    Controller(Controller),
+    Controller(Box<Controller>),
     /// `enqueue:PORT:QUEUE`
     Enqueue {
         /// Where to.
@@ -200,14 +200,7 @@ pub enum Action {
         dst: Subfield,
     },
     /// `set_field:VALUE[/MASK]->FIELD`
-    SetField {
-        /// The field.
-        field: Field,
-        /// New bits, in place.
-        value: u128,
-        /// Which bits change.
-        mask: u128,
-    },
+    SetField(Box<FieldWrite>),
     /// `mod_dl_src:MAC`
     ModDlSrc(MacAddr),
     /// `mod_dl_dst:MAC`
@@ -310,10 +303,23 @@ pub enum Action {
     GotoTable(u8),
 }
 
+/// A bridge keeps millions of them: large ones are boxed.
+const _: () = assert!(size_of::<Action>() <= 32);
+
 impl Action {
     /// `output:PORT`
     pub fn output(port: PortNo) -> Action {
         Action::Output { port, max_len: 0 }
+    }
+
+    /// `set_field:VALUE/MASK->FIELD`; the bits in place.
+    pub fn set_field(field: Field, value: u128, mask: u128) -> Action {
+        Action::SetField(Box::new(FieldWrite { field, value, mask }))
+    }
+
+    /// `controller(...)`
+    pub fn controller(to: Controller) -> Action {
+        Action::Controller(Box::new(to))
     }
 
     /// The action's word in text.
@@ -325,7 +331,7 @@ impl Action {
             Action::Group(_) => "group",
             Action::Move { .. } => "move",
             Action::Load { .. } => "load",
-            Action::SetField { .. } => "set_field",
+            Action::SetField(_) => "set_field",
             Action::ModDlSrc(_) => "mod_dl_src",
             Action::ModDlDst(_) => "mod_dl_dst",
             Action::ModNwSrc(_) => "mod_nw_src",
@@ -375,7 +381,7 @@ impl Action {
         let whole = |field: Field, value: u128| masked(field, value, field.all_ones());
         Some(match self {
             Action::Load { value, dst } => masked(dst.field, value << dst.offset, dst.mask()),
-            Action::SetField { field, value, mask } => masked(*field, *value, *mask),
+            Action::SetField(set) => masked(set.field, set.value, set.mask),
             Action::ModDlSrc(mac) => whole(Field::EthSrc, (*mac).into()),
             Action::ModDlDst(mac) => whole(Field::EthDst, (*mac).into()),
             Action::ModNwSrc(ip) => whole(Field::NwSrc, u32::from(*ip).into()),

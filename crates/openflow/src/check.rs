@@ -8,7 +8,7 @@
 //! As in Open vSwitch, `mod_nw_src`, `mod_nw_dst`, `mod_nw_tos`, `mod_tp_*`, `dec_ttl`, `strip_vlan` and `fin_timeout` are taken
 //! without a match on the protocol: they do nothing to packets of others.
 
-use crate::action::{Action, Ct, CtZone, Subfield};
+use crate::action::{Action, Ct, CtZone, FieldWrite, Subfield};
 use crate::field::{Field, Prereq};
 use crate::flow::Flow;
 use crate::matching::Match;
@@ -376,23 +376,24 @@ impl Checker {
                 }
                 self.needs_tag(dst.field);
             }
-            Action::SetField { field, value, mask } => {
-                self.write(Subfield::whole(*field));
+            Action::SetField(set) => {
+                let FieldWrite { field, value, mask } = **set;
+                self.write(Subfield::whole(field));
                 self.fits(value | mask, field.info().width);
                 // Of a value beyond the width it has been said that it is.
-                if value & !field.all_ones() == 0 && !field.takes(*value) {
-                    self.errors.push(ActionError::NoSuchValue { field: *field, value: *value });
+                if value & !field.all_ones() == 0 && !field.takes(value) {
+                    self.errors.push(ActionError::NoSuchValue { field, value });
                 }
-                if *field == Field::InPortOxm {
-                    self.errors.push(ActionError::ReadOnly { field: *field });
+                if field == Field::InPortOxm {
+                    self.errors.push(ActionError::ReadOnly { field });
                 }
-                if *field == Field::VlanVid && value & mask & 0x1000 == 0 {
+                if field == Field::VlanVid && value & mask & 0x1000 == 0 {
                     self.errors.push(ActionError::VlanNotPresent);
                 }
-                if *field == Field::VlanTci {
-                    self.tci_written(*value);
+                if field == Field::VlanTci {
+                    self.tci_written(value);
                 }
-                self.needs_tag(*field);
+                self.needs_tag(field);
             }
             Action::ModNwEcn(ecn) => {
                 self.read(Subfield::whole(Field::NwEcn));
@@ -513,7 +514,7 @@ impl Checker {
         for action in &ct.exec {
             let destination = match action {
                 Action::Load { dst, .. } | Action::Move { dst, .. } => Some(dst.field),
-                Action::SetField { field, .. } => Some(*field),
+                Action::SetField(set) => Some(set.field),
                 _ => None,
             };
             if !matches!(destination, Some(Field::CtMark | Field::CtLabel)) {
@@ -615,7 +616,7 @@ impl Action {
             | Action::Group(_)
             | Action::Move { .. }
             | Action::Load { .. }
-            | Action::SetField { .. }
+            | Action::SetField(_)
             | Action::ModDlSrc(_)
             | Action::ModDlDst(_)
             | Action::ModNwSrc(_)

@@ -160,12 +160,12 @@ fn a_mask_of_all_mapped_bits_of_tunnel_metadata_is_none() {
     let table = mapping();
     let context = Context { tlv: Some(&table), ..Context::client(Version::V13) };
     let mut flow_mod = FlowMod::add(0, 1, Match::any().with_masked(Field::TunMetadata0, 5_u8, u32::MAX));
-    flow_mod.actions.push(Action::SetField { field: Field::TunMetadata0, value: 5, mask: u32::MAX.into() });
+    flow_mod.actions.push(Action::set_field(Field::TunMetadata0, 5, u32::MAX.into()));
     // A client without the mapping writes the mask.
     let bytes = flow_mod.encode(Context::client(Version::V13), XID).unwrap();
     let (_, read) = Message::decode(&bytes, context).unwrap();
     let mut whole = FlowMod::add(0, 1, Match::any().with(Field::TunMetadata0, 5_u8));
-    whole.actions.push(Action::SetField { field: Field::TunMetadata0, value: 5, mask: u128::MAX });
+    whole.actions.push(Action::set_field(Field::TunMetadata0, 5, u128::MAX));
     assert_eq!(read, Message::FlowMod(whole));
     assert_eq!(again(&read, context), read);
 }

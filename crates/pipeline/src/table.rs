@@ -23,7 +23,7 @@ use crate::refusal::{self, Reason, Refusal};
 use crate::time::Time;
 use footbridge_openflow::{Action, Field, Flow, Key, Match};
 use hashbrown::DefaultHashBuilder;
-use shape::{Shape, Slot, Table, hash_words, mask_of, values};
+use shape::{Shape, Slot, Table, hash_words, mask_of, masks, values};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,9 +62,46 @@ pub struct Entry {
     pub modified: Time,
     /// What passed it.
     pub counters: FlowCounters,
+    /// Whether it has `conjunction` actions, by which it takes no packet itself.
+    conjunctive: bool,
+    may_end: bool,
+}
+
+/// A flow with all done that can be before it is installed, so that the tables need not be locked for it.
+#[derive(Debug)]
+pub struct Prepared(Arc<Entry>);
+
+impl Prepared {
+    /// Check the flow.
+    ///
+    /// # Errors
+    ///
+    /// When the pipeline can't carry it out.
+    pub fn new(flow: Flow) -> Result<Prepared, Refusal> {
+        refusal::check(&flow)?;
+        Ok(Prepared(Arc::new(Entry::new(flow, Time::default(), Time::default(), FlowCounters::default()))))
+    }
+
+    /// The flow.
+    pub fn flow(&self) -> &Flow {
+        &self.0.flow
+    }
 }
 
 impl Entry {
+    /// One that has no number yet.
+    fn new(flow: Flow, added: Time, modified: Time, counters: FlowCounters) -> Entry {
+        let conjunctive = flow.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }));
+        let closes = flow.actions.iter().any(|action| matches!(action, Action::FinTimeout { .. }));
+        let may_end = flow.idle_timeout != 0 || flow.hard_timeout != 0 || closes;
+        Entry { id: FlowId(0), flow, added, modified, counters, conjunctive, may_end }
+    }
+
+    /// Whether the flow may end by itself: it has timeouts, or a `fin_timeout` may give it some later.
+    pub fn may_end(&self) -> bool {
+        self.may_end
+    }
+
     /// The idle and hard timeouts in seconds, 0 for none: the flow's own, or what `fin_timeout`
     /// cut them to when a TCP FIN or RST passed.
     pub fn timeouts(&self) -> (u16, u16) {
@@ -223,17 +260,32 @@ impl Pipeline {
     /// Install a flow. One of the same table, priority and match is replaced: it keeps its place
     /// and, unless the flow says `reset_counts`, its counters; its age starts again.
     pub fn insert(&mut self, flow: Flow, now: Time) -> Result<Inserted, Refusal> {
-        refusal::check(&flow)?;
-        let standing = self.find_strict(flow.table, flow.priority, &flow.matching);
+        self.insert_prepared(Prepared::new(flow)?, now)
+    }
+
+    /// [`Pipeline::insert`] of a flow that was checked before.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub fn insert_prepared(&mut self, prepared: Prepared, now: Time) -> Result<Inserted, Refusal> {
+        let Prepared(mut entry) = prepared;
+        let place = self.place(entry.flow.table, &entry.flow.matching);
+        let standing = place.of_priority(self, entry.flow.priority);
         if standing.is_none() && self.len() >= MAX_FLOWS {
-            let Flow { table, priority, .. } = flow;
+            let Flow { table, priority, .. } = entry.flow;
             return Err(Refusal { table, priority, reason: Reason::Full });
         }
         let counters = match standing.and_then(|index| self.slot(index)) {
-            Some(old) if !flow.flags.reset_counts => old.entry.counters.carried_over(),
+            Some(old) if !entry.flow.flags.reset_counts => old.entry.counters.carried_over(),
             _ => FlowCounters::default(),
         };
-        Ok(self.install(standing, Entry { id: FlowId(0), flow, added: now, modified: now, counters }))
+        let id = self.next_id(standing);
+        // Nobody else has it yet.
+        if let Some(entry) = Arc::get_mut(&mut entry) {
+            (entry.id, entry.added, entry.modified, entry.counters) = (id, now, now, counters);
+        }
+        Ok(self.install(standing, &place, entry))
     }
 
     /// Give a flow other actions and, where `cookie` says one, another cookie. It keeps its place, its
@@ -251,23 +303,28 @@ impl Pipeline {
         flow.actions = actions.into();
         flow.cookie = cookie.unwrap_or(flow.cookie);
         refusal::check(&flow)?;
-        let (added, counters) = (old.added, old.counters.carried_over());
-        Ok(Some(self.install(Some(index), Entry { id, flow, added, modified: now, counters })))
+        let mut entry = Entry::new(flow, old.added, now, old.counters.carried_over());
+        entry.id = self.next_id(Some(index));
+        let place = self.place(entry.flow.table, &entry.flow.matching);
+        Ok(Some(self.install(Some(index), &place, Arc::new(entry))))
     }
 
-    /// Put the entry, under a number of its own, in the place of the one that stands there, or in a
-    /// new one.
-    fn install(&mut self, standing: Option<u32>, mut entry: Entry) -> Inserted {
+    /// A number for the entry that takes the slot of the one that stands there, or a vacant one.
+    fn next_id(&mut self, standing: Option<u32>) -> FlowId {
         let vacant = || self.free.last().copied().unwrap_or(self.slots.len() as u32);
         let index = standing.unwrap_or_else(vacant);
         let id = FlowId(self.next_number << SLOT_BITS | u64::from(index));
         self.next_number += 1;
-        entry.id = id;
-        let entry = Arc::new(entry);
+        id
+    }
+
+    /// Put the entry in the place of the one that stands there, or in a new one.
+    fn install(&mut self, standing: Option<u32>, place: &Place, entry: Arc<Entry>) -> Inserted {
         let replaced = match standing {
             Some(index) => self.replace(index, Arc::clone(&entry)),
             None => {
-                self.link(Arc::clone(&entry), id.0, id.0);
+                let position = entry.id.0;
+                self.link(Arc::clone(&entry), place, position, position);
                 None
             }
         };
@@ -278,10 +335,10 @@ impl Pipeline {
     pub fn remove(&mut self, id: FlowId) -> Option<Displaced> {
         let index = self.slot_of(id)?;
         let displaced = self.displaced(index)?;
-        let slot = self.slots[index as usize].as_ref()?;
-        let (number, conjunctive) = (slot.entry.flow.table, slot.conjunctive);
+        let Entry { flow: Flow { table: number, .. }, conjunctive, .. } = &*displaced.entry;
+        let number = *number;
         if let Some(table) = self.tables.get_mut(&number) {
-            table.conjunctive -= usize::from(conjunctive);
+            table.conjunctive -= usize::from(*conjunctive);
             table.unlink(index, &mut self.slots);
             if table.shapes.is_empty() {
                 self.tables.remove(&number);
@@ -297,19 +354,22 @@ impl Pipeline {
     pub fn restore(&mut self, displaced: Displaced) {
         let Displaced { entry, position, born } = displaced;
         let Flow { table, priority, matching, .. } = &entry.flow;
-        match self.find_strict(*table, *priority, matching) {
+        let place = self.place(*table, matching);
+        match place.of_priority(self, *priority) {
             Some(index) => drop(self.replace(index, entry)),
-            None => self.link(entry, position, born),
+            None => self.link(entry, &place, position, born),
         }
     }
 
-    fn link(&mut self, entry: Arc<Entry>, position: u64, born: u64) {
-        let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
-        let key_hash = hash_words(&self.hasher, values(&entry.flow.matching));
-        self.occupy(Slot { entry, id, key_hash, position, next: None, conjunctive });
+    fn link(&mut self, entry: Arc<Entry>, place: &Place, position: u64, born: u64) {
+        let (id, number, conjunctive) = (entry.id, entry.flow.table, entry.conjunctive);
+        let priority = entry.flow.priority;
         let table = self.tables.entry(number).or_default();
         table.conjunctive += usize::from(conjunctive);
-        table.link(id.slot(), born, &mut self.slots);
+        let shape = place.shape.unwrap_or_else(|| table.add_shape(mask_of(&entry.flow.matching), born));
+        let slot = Slot { entry, id, key_hash: place.key_hash, position, next: None, priority, conjunctive };
+        occupy(&mut self.slots, &mut self.free, slot);
+        table.link(shape, place.head, id.slot(), &mut self.slots);
     }
 
     fn displaced(&self, index: u32) -> Option<Displaced> {
@@ -495,25 +555,29 @@ impl Pipeline {
     }
 
     fn find_strict(&self, table: u8, priority: u16, matching: &Match) -> Option<u32> {
-        let table = self.tables.get(&table)?;
-        let mask = mask_of(matching);
-        let shape = table.shapes.iter().find(|shape| shape.mask == mask)?;
-        let mut index = shape.heads.find(hash_words(&self.hasher, values(matching)), |index| {
-            self.slot(*index).is_some_and(|slot| slot.entry.flow.matching == *matching)
+        self.place(table, matching).of_priority(self, priority)
+    }
+
+    /// Where flows of this match stand, or would.
+    fn place(&self, table: u8, matching: &Match) -> Place {
+        let key_hash = hash_words(&self.hasher, values(matching));
+        let shapes = self.tables.get(&table).map(|table| &table.shapes[..]).unwrap_or_default();
+        let shape = shapes.iter().position(|shape| shape.mask.iter().copied().eq(masks(matching)));
+        let head = shape.and_then(|at| {
+            let same = |index: &u32| {
+                self.slot(*index).is_some_and(|slot| {
+                    slot.key_hash == key_hash && values(&slot.entry.flow.matching).eq(values(matching))
+                })
+            };
+            shapes[at].heads.find(key_hash, same).copied()
         });
-        while let Some(slot) = index.and_then(|i| self.slot(*i)) {
-            if slot.entry.flow.priority == priority {
-                return index.copied();
-            }
-            index = slot.next.as_ref();
-        }
-        None
+        Place { key_hash, shape, head }
     }
 
     /// Put the entry in the place of another of the same table, priority and match.
     fn replace(&mut self, index: u32, entry: Arc<Entry>) -> Option<Displaced> {
         let displaced = self.displaced(index)?;
-        let (id, number, conjunctive) = (entry.id, entry.flow.table, is_conjunctive(&entry.flow));
+        let (id, number, conjunctive) = (entry.id, entry.flow.table, entry.conjunctive);
         let slot = self.slots[index as usize].as_mut()?;
         let was_conjunctive = std::mem::replace(&mut slot.conjunctive, conjunctive);
         (slot.entry, slot.id) = (entry, id);
@@ -523,28 +587,46 @@ impl Pipeline {
         Some(displaced)
     }
 
-    /// Fill the slot that the id says, which is vacant.
-    fn occupy(&mut self, slot: Slot) {
-        let index = slot.id.slot();
-        match self.slots.get_mut(index as usize) {
-            Some(vacant) => {
-                *vacant = Some(slot);
-                // The last one, but for a flow that is put back out of turn.
-                if let Some(at) = self.free.iter().rposition(|free| *free == index) {
-                    self.free.swap_remove(at);
-                }
-            }
-            None => self.slots.push(Some(slot)),
-        }
-    }
-
     fn slot_of(&self, id: FlowId) -> Option<u32> {
         self.slot(id.slot()).filter(|slot| slot.id == id).map(|_| id.slot())
     }
 }
 
-fn is_conjunctive(flow: &Flow) -> bool {
-    flow.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }))
+/// Where the flows of one table and match stand, or would.
+struct Place {
+    key_hash: u64,
+    /// Which of the table's shapes is theirs, where there is one.
+    shape: Option<usize>,
+    /// The slot of the first of them.
+    head: Option<u32>,
+}
+
+impl Place {
+    fn of_priority(&self, pipeline: &Pipeline, priority: u16) -> Option<u32> {
+        let mut index = self.head;
+        while let Some((at, slot)) = index.and_then(|at| Some((at, pipeline.slot(at)?))) {
+            if slot.priority == priority {
+                return Some(at);
+            }
+            index = slot.next;
+        }
+        None
+    }
+}
+
+/// Fill the slot that the id says, which is vacant.
+fn occupy(slots: &mut Vec<Option<Slot>>, free: &mut Vec<u32>, slot: Slot) {
+    let index = slot.id.slot();
+    match slots.get_mut(index as usize) {
+        Some(vacant) => {
+            *vacant = Some(slot);
+            // The last one, but for a flow that is put back out of turn.
+            if let Some(at) = free.iter().rposition(|free| *free == index) {
+                free.swap_remove(at);
+            }
+        }
+        None => slots.push(Some(slot)),
+    }
 }
 
 /// The ids whose every clause one of the flows has, rising.

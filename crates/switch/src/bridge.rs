@@ -1,7 +1,7 @@
 //! The bridge itself.
 
 use crate::events::{Listener, Origin};
-use crate::flow_mod::{self, FlowFilter, FlowMod, FlowModError};
+use crate::flow_mod::{self, FlowFilter, FlowMod, FlowModError, Ready};
 use crate::journal::Journal;
 use crate::saved::{self, SavedError};
 use footbridge_datapath::{
@@ -338,12 +338,14 @@ impl Bridge {
     ///
     /// When one is refused; then none is made.
     pub fn bundle(&self, flow_mods: &[FlowMod]) -> Result<(), BundleError> {
-        self.change(flow_mods.iter().cloned().map(Ok), None).map_err(|error| match error {
-            ChangeError::Refused { index, reason } => {
-                BundleError::Refused { index, of: flow_mods.len(), reason }
-            }
-            ChangeError::Datapath(error) => BundleError::Datapath(error),
-        })
+        self.change(flow_mods.iter().cloned().map(|flow_mod| Ok(Ready::from(flow_mod))), None).map_err(
+            |error| match error {
+                ChangeError::Refused { index, reason } => {
+                    BundleError::Refused { index, of: flow_mods.len(), reason }
+                }
+                ChangeError::Datapath(error) => BundleError::Datapath(error),
+            },
+        )
     }
 
     /// Make the changes that the iterator gives, in order, as one. `origin` goes along with what
@@ -354,7 +356,7 @@ impl Bridge {
     /// When one is refused, or can't be had from the iterator; then none is made.
     pub fn change<E: From<FlowModError>>(
         &self,
-        flow_mods: impl Iterator<Item = Result<FlowMod, E>>,
+        flow_mods: impl Iterator<Item = Result<Ready, E>>,
         origin: Option<Origin>,
     ) -> Result<(), ChangeError<E>> {
         let mut inner = self.shared.lock();
@@ -500,8 +502,10 @@ impl Shared {
             self.changed.notify_all();
         }
         let datapath = &inner.datapath;
+        // Nobody changes them meanwhile, for `inner` is locked.
+        let flows = self.read();
         self.tell(|listener| {
-            let mut told = journal.told(|entry| datapath.flow_statistics(entry));
+            let mut told = journal.told(&flows, |entry| datapath.flow_statistics(entry));
             listener.flows_changed(&mut told, origin);
         });
         Ok(())

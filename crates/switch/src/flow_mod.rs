@@ -4,7 +4,7 @@ use crate::journal::Journal;
 use footbridge_openflow::text::{self, ParseError};
 use footbridge_openflow::wire::RemovedReason;
 use footbridge_openflow::{Action, Flow, Match, PortNames, PortNo};
-use footbridge_pipeline::{Entry, FlowId, Pipeline, Refusal, Time};
+use footbridge_pipeline::{Entry, FlowId, Pipeline, Prepared, Refusal, Time};
 use std::sync::Arc;
 
 /// One change of a bridge's flows (OpenFlow 1.3.5 §6.4, with Open vSwitch's choices).
@@ -48,6 +48,28 @@ pub enum FlowMod {
         /// Its priority.
         priority: u16,
     },
+}
+
+/// A change with all done that can be before the flows are locked.
+#[derive(Debug)]
+pub enum Ready {
+    /// An addition, which was checked.
+    Add(Prepared),
+    /// An addition that will be refused, when it is its turn.
+    Refused(Box<Refusal>),
+    /// Any other.
+    Other(Box<FlowMod>),
+}
+
+impl From<FlowMod> for Ready {
+    fn from(flow_mod: FlowMod) -> Ready {
+        match flow_mod {
+            FlowMod::Add(flow) => {
+                Prepared::new(flow).map_or_else(|refusal| Ready::Refused(Box::new(refusal)), Ready::Add)
+            }
+            other => Ready::Other(Box::new(other)),
+        }
+    }
 }
 
 /// Why a change can't be made.
@@ -216,23 +238,28 @@ fn number64(text: &str) -> Option<u64> {
 /// A refused one may have been done in part, which is in the journal, too.
 pub(crate) fn apply(
     pipeline: &mut Pipeline,
-    flow_mod: FlowMod,
+    ready: Ready,
     now: Time,
     journal: &mut Journal,
 ) -> Result<(), FlowModError> {
-    match flow_mod {
-        FlowMod::Add(flow) => add(pipeline, flow, now, journal),
+    let other = match ready {
+        Ready::Add(flow) => return add(pipeline, flow, now, journal),
+        Ready::Refused(refusal) => return Err(FlowModError::Refused(*refusal)),
+        Ready::Other(other) => *other,
+    };
+    match other {
+        FlowMod::Add(flow) => add(pipeline, Prepared::new(flow)?, now, journal),
         FlowMod::Modify { filter, cookie, actions, or_add } => {
             let ids = ids(filter.select(pipeline));
             match or_add {
-                Some(flow) if ids.is_empty() => add(pipeline, *flow, now, journal),
+                Some(flow) if ids.is_empty() => add(pipeline, Prepared::new(*flow)?, now, journal),
                 _ => modify(pipeline, &ids, cookie, &actions, now, journal),
             }
         }
         FlowMod::ModifyStrict { filter, priority, cookie, actions, or_add } => {
             let ids = ids(filter.select_strict(pipeline, priority));
             match or_add {
-                Some(flow) if ids.is_empty() => add(pipeline, *flow, now, journal),
+                Some(flow) if ids.is_empty() => add(pipeline, Prepared::new(*flow)?, now, journal),
                 _ => modify(pipeline, &ids, cookie, &actions, now, journal),
             }
         }
@@ -253,12 +280,17 @@ fn ids<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<FlowId> {
     entries.map(|entry| entry.id).collect()
 }
 
-fn add(pipeline: &mut Pipeline, flow: Flow, now: Time, journal: &mut Journal) -> Result<(), FlowModError> {
-    let Flow { table, priority, matching, .. } = &flow;
-    if flow.flags.check_overlap && pipeline.overlapping(*table, *priority, matching).next().is_some() {
+fn add(
+    pipeline: &mut Pipeline,
+    prepared: Prepared,
+    now: Time,
+    journal: &mut Journal,
+) -> Result<(), FlowModError> {
+    let Flow { table, priority, matching, flags, .. } = prepared.flow();
+    if flags.check_overlap && pipeline.overlapping(*table, *priority, matching).next().is_some() {
         return Err(FlowModError::Overlap { table: *table, priority: *priority });
     }
-    journal.added(pipeline.insert(flow, now)?);
+    journal.added(pipeline.insert_prepared(prepared, now)?);
     Ok(())
 }
 

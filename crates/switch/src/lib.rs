@@ -24,6 +24,6 @@ mod socket;
 
 pub use bridge::{Bridge, BundleError, ChangeError, FlowReport, PortReport, TableReport};
 pub use events::{FlowChange, FlowEvent, Listener, Origin};
-pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError};
+pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError, Ready};
 pub use saved::SavedError;
 pub use socket::ServerError;

@@ -51,7 +51,7 @@ fn refuses_writes_without_prerequisite_and_of_what_is_only_read() {
 #[test]
 fn refuses_values_that_no_packet_has() {
     let arp = Match::any().with(Field::EthType, 0x0806_u16);
-    let set = |value| Action::SetField { field: Field::ArpOp, value, mask: 0xffff };
+    let set = |value| Action::set_field(Field::ArpOp, value, 0xffff);
     assert_eq!(errors(arp.clone(), vec![set(0x102)]), ["set_field: 0x102 is no value of arp_op"]);
     assert_eq!(errors(arp, vec![set(2)]), [""; 0]);
 }
@@ -126,13 +126,13 @@ fn refuses_instructions_out_of_order() {
 #[test]
 fn refuses_ports_that_nothing_can_be_sent_to() {
     assert_eq!(errors(Match::any(), vec![Action::output(PortNo::NONE)]).len(), 1);
-    let controller = Action::Controller(Controller::output(128));
+    let controller = Action::controller(Controller::output(128));
     assert_eq!(errors(Match::any(), vec![controller, Action::output(PortNo::LOCAL)]), [""; 0]);
 }
 
 #[test]
 fn a_tag_pushed_is_there_for_the_actions_after() {
-    let vid = Action::SetField { field: Field::VlanVid, value: 0x1005, mask: 0x1fff };
+    let vid = Action::set_field(Field::VlanVid, 0x1005, 0x1fff);
     assert!(!errors(Match::any(), vec![vid.clone()]).is_empty());
     assert_eq!(errors(Match::any(), vec![Action::PushVlan(0x8100), vid]), [""; 0]);
     assert_eq!(
@@ -147,8 +147,8 @@ fn a_tag_pushed_is_there_for_the_actions_after() {
 #[test]
 fn a_tag_taken_away_by_a_write_to_vlan_tci_is_gone() {
     let tagged = Match::any().with_masked(Field::VlanTci, 0x1005_u16, 0x1fff_u16);
-    let tci = |value| Action::SetField { field: Field::VlanTci, value, mask: 0xffff };
-    let vid = Action::SetField { field: Field::VlanVid, value: 0x1005, mask: 0x1fff };
+    let tci = |value| Action::set_field(Field::VlanTci, value, 0xffff);
+    let vid = Action::set_field(Field::VlanVid, 0x1005, 0x1fff);
     assert!(!errors(tagged, vec![tci(0), vid.clone()]).is_empty());
     assert_eq!(errors(Match::any(), vec![tci(0x1000), vid]), [""; 0]);
 }

@@ -37,7 +37,7 @@ const ACTIONS: &[(&str, Read)] = &[
         let (value, field) = arrow(i)?;
         let field = parse_value::field(field)?;
         let (value, mask) = parse_value::field_value(field, value, names)?;
-        Ok(Action::SetField { field, value, mask })
+        Ok(Action::set_field(field, value, mask))
     }),
     ("mod_dl_src", |i, _| Ok(Action::ModDlSrc(parse_value::mac(i.required("a MAC address")?)?))),
     ("mod_dl_dst", |i, _| Ok(Action::ModDlDst(parse_value::mac(i.required("a MAC address")?)?))),
@@ -262,7 +262,7 @@ impl Reader<'_> {
 /// Output to a port; to the controllers, as Open vSwitch does, the whole packet.
 fn send(port: PortNo) -> Action {
     match port {
-        PortNo::CONTROLLER => Action::Controller(Controller::output(u16::MAX)),
+        PortNo::CONTROLLER => Action::controller(Controller::output(u16::MAX)),
         port => Action::output(port),
     }
 }
@@ -310,12 +310,12 @@ fn enqueue(item: &Item<'_>, names: &PortNames) -> Result<Action, Fail> {
 fn controller(item: &Item<'_>, _: &PortNames) -> Result<Action, Fail> {
     if item.joint != Joint::Parentheses {
         let max_len = if item.value.text.is_empty() { u16::MAX } else { integer(item.value)? };
-        return Ok(Action::Controller(Controller::output(max_len)));
+        return Ok(Action::controller(Controller::output(max_len)));
     }
     let mut action = Controller::output(u16::MAX);
     if item.value.text.bytes().all(|b| b.is_ascii_digit()) && !item.value.text.is_empty() {
         action.max_len = integer(item.value)?;
-        return Ok(Action::Controller(action));
+        return Ok(Action::controller(action));
     }
     let mut items = Items::of(item.value);
     while let Some(item) = items.next()? {
@@ -338,7 +338,7 @@ fn controller(item: &Item<'_>, _: &PortNames) -> Result<Action, Fail> {
             _ => return Err(item.key.unexpected("reason=, max_len=, id=, userdata=, pause or meter_id=")),
         }
     }
-    Ok(Action::Controller(action))
+    Ok(Action::controller(action))
 }
 
 fn resubmit(item: &Item<'_>, names: &PortNames) -> Result<Action, Fail> {

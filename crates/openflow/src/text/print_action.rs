@@ -50,10 +50,10 @@ impl Display for ActionText<'_> {
             Action::Group(group) => write!(f, "group:{group}"),
             Action::Move { src, dst } => write!(f, "move:{}->{}", SubfieldText(*src), SubfieldText(*dst)),
             Action::Load { value, dst } => write!(f, "load:{}->{}", AltHex(*value), SubfieldText(*dst)),
-            Action::SetField { field, value, mask } => {
+            Action::SetField(set) => {
                 f.write_str("set_field:")?;
-                print_value::field_value(f, *field, *value, *mask, names)?;
-                write!(f, "->{field}")
+                print_value::field_value(f, set.field, set.value, set.mask, names)?;
+                write!(f, "->{}", set.field)
             }
             Action::ModDlSrc(mac) => write!(f, "mod_dl_src:{mac}"),
             Action::ModDlDst(mac) => write!(f, "mod_dl_dst:{mac}"),

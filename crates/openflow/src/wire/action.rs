@@ -84,7 +84,7 @@ macro_rules! kinds {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         enum Kind { $($kind),* }
 
-        static KINDS: &[Row] = &[ $( $( Row {
+        const KINDS: &[Row] = &[ $( $( Row {
             kind: Kind::$kind,
             space: Space::$space,
             number: $number,
@@ -154,6 +154,21 @@ kinds! {
     CheckPktLarger:  Nx 49 V10..=V15 24..=24;
 }
 
+/// For each space, of which row the lower numbers are first: each flow that comes has some to be found.
+static BY_NUMBER: [[u8; 64]; 3] = {
+    assert!(KINDS.len() < u8::MAX as usize);
+    let mut first = [[KINDS.len() as u8; 64]; 3];
+    let mut row = KINDS.len();
+    while row > 0 {
+        row -= 1;
+        let Row { space, number, .. } = KINDS[row];
+        if (number as usize) < 64 {
+            first[space as usize][number as usize] = row as u8;
+        }
+    }
+    first
+};
+
 impl Row {
     fn in_version(&self, version: Version) -> bool {
         (self.first..=self.last).contains(&version)
@@ -161,7 +176,11 @@ impl Row {
 
     /// The form that these numbers name.
     fn by_number(version: Version, space: Space, number: u16) -> Option<&'static Row> {
-        KINDS.iter().find(|row| row.number == number && row.space == space && row.in_version(version))
+        let named = |row: &Row| row.number == number && row.space == space && row.in_version(version);
+        match BY_NUMBER[space as usize].get(usize::from(number)) {
+            Some(&first) => KINDS.get(usize::from(first)..)?.iter().find(|row| named(row)),
+            None => KINDS.iter().find(|row| named(row)),
+        }
     }
 
     /// The numbers of a form.

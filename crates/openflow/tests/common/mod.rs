@@ -376,7 +376,7 @@ impl Random {
                 }
                 let (value, mask) = self.value(field);
                 if mask != 0 {
-                    return Action::SetField { field, value, mask };
+                    return Action::set_field(field, value, mask);
                 }
             },
         }
@@ -390,7 +390,7 @@ impl Random {
 
     fn controller(&mut self) -> Action {
         let simple = self.one_in(2);
-        Action::Controller(Controller {
+        Action::controller(Controller {
             max_len: if self.one_in(2) { u16::MAX } else { self.next() as u16 },
             reason: if simple { 1 } else { self.below(6) as u8 },
             id: if simple { 0 } else { self.next() as u16 },
@@ -407,9 +407,7 @@ impl Random {
     fn ct(&mut self, dialect: Dialect, flow: &Flow) -> Action {
         let commit = self.one_in(2);
         let mark = |random: &mut Random| match dialect {
-            Dialect::OpenFlow15 => {
-                Action::SetField { field: Field::CtMark, value: random.bits(32), mask: 0xffff_ffff }
-            }
+            Dialect::OpenFlow15 => Action::set_field(Field::CtMark, random.bits(32), 0xffff_ffff),
             _ => {
                 let (start, end) = random.pick(&[(0, 31), (0, 15), (7, 7), (4, 8)]);
                 let dst = Subfield::range(Field::CtMark, start, end).unwrap();

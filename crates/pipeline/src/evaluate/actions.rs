@@ -66,7 +66,7 @@ impl<'p> Run<'p, '_> {
             // meters are refused when a flow is added.
             Action::Move { .. }
             | Action::Load { .. }
-            | Action::SetField { .. }
+            | Action::SetField(_)
             | Action::ModDlSrc(_)
             | Action::ModDlDst(_)
             | Action::ModNwSrc(_)
@@ -447,8 +447,8 @@ pub(crate) fn belongs_in_action_set(action: &Action) -> bool {
 pub(crate) fn belongs_in_ct_exec(action: &Action) -> bool {
     let target = match action {
         Action::Load { dst: Subfield { field, .. }, .. }
-        | Action::SetField { field, .. }
         | Action::Move { dst: Subfield { field, .. }, .. } => *field,
+        Action::SetField(set) => set.field,
         _ => return false,
     };
     matches!(target, Field::CtMark | Field::CtLabel)

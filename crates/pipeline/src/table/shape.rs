@@ -34,21 +34,22 @@ pub(super) struct Shape {
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) entry: Arc<Entry>,
-    /// The entry's number and its masked key's hash, here as well: a hash table that grows asks for it
-    /// of every flow, and not to look into each keeps that cheap.
+    /// The entry's number, its masked key's hash and its priority, here as well: a hash table that grows
+    /// asks for the hash of every flow, and not to look into each keeps that cheap.
     pub(super) id: FlowId,
     pub(super) key_hash: u64,
     /// Order of adding.
     pub(super) position: u64,
     /// The next flow of the same shape and masked key, by falling priority.
     pub(super) next: Option<u32>,
+    pub(super) priority: u16,
     pub(super) conjunctive: bool,
 }
 
 impl Slot {
     /// Which of two flows that take a packet wins: the lesser.
     pub(super) fn order(&self) -> (std::cmp::Reverse<u16>, u64) {
-        (std::cmp::Reverse(self.entry.flow.priority), self.position)
+        (std::cmp::Reverse(self.priority), self.position)
     }
 }
 
@@ -71,48 +72,43 @@ impl Table {
         self.shapes.sort_by_key(|shape| (std::cmp::Reverse(shape.highest()), shape.born));
     }
 
-    /// Put a slot in its shape; where there is none yet, in one that was born at `born`.
-    pub(super) fn link(&mut self, index: u32, born: u64, slots: &mut [Option<Slot>]) {
-        let Some(slot) = slots[index as usize].clone() else { return };
-        let flow = &slot.entry.flow;
-        let mask = mask_of(&flow.matching);
-        let at = self.shapes.iter().position(|shape| shape.mask == mask).unwrap_or_else(|| {
-            let (priorities, heads) = (BTreeMap::new(), HashTable::new());
-            self.shapes.push(Shape { mask, born, priorities, heads });
-            self.shapes.len() - 1
-        });
+    /// Make a shape; which one it is.
+    pub(super) fn add_shape(&mut self, mask: Mask, born: u64) -> usize {
+        self.shapes.push(Shape { mask, born, priorities: BTreeMap::new(), heads: HashTable::new() });
+        self.shapes.len() - 1
+    }
+
+    /// Put a slot in its shape: behind the flows of its masked key, of which `head` is the first, that have
+    /// a higher priority.
+    pub(super) fn link(&mut self, at: usize, head: Option<u32>, index: u32, slots: &mut [Option<Slot>]) {
+        let Some(&Slot { key_hash, priority, .. }) = slots[index as usize].as_ref() else { return };
         let shape = &mut self.shapes[at];
         let before = shape.highest();
         let fresh = shape.priorities.is_empty();
-        *shape.priorities.entry(flow.priority).or_insert(0) += 1;
-        let hash = slot.key_hash;
-        let same = |i: &u32| {
-            slots[*i as usize]
-                .as_ref()
-                .is_some_and(|s| s.key_hash == hash && s.entry.flow.matching == flow.matching)
+        *shape.priorities.entry(priority).or_insert(0) += 1;
+        let higher = |slots: &[Option<Slot>], i: u32| {
+            slots[i as usize].as_ref().is_some_and(|slot| slot.priority > priority)
         };
-        match shape.heads.find_mut(hash, same) {
+        match head {
             None => {
-                let rehash = |i: &u32| slots[*i as usize].as_ref().map_or(0, |s| s.key_hash);
-                shape.heads.insert_unique(hash, index, rehash);
+                let rehash = |i: &u32| slots[*i as usize].as_ref().map_or(0, |slot| slot.key_hash);
+                shape.heads.insert_unique(key_hash, index, rehash);
+            }
+            Some(head) if higher(slots, head) => {
+                let mut previous = head;
+                while let Some(next) =
+                    slots[previous as usize].as_ref().and_then(|s| s.next).filter(|n| higher(slots, *n))
+                {
+                    previous = next;
+                }
+                let after = slots[previous as usize].as_mut().and_then(|s| s.next.replace(index));
+                set_next(slots, index, after);
             }
             Some(head) => {
-                let higher = |i: u32| {
-                    slots[i as usize].as_ref().is_some_and(|s| s.entry.flow.priority > flow.priority)
-                };
-                if higher(*head) {
-                    let mut previous = *head;
-                    while let Some(next) =
-                        slots[previous as usize].as_ref().and_then(|s| s.next).filter(|n| higher(*n))
-                    {
-                        previous = next;
-                    }
-                    let after = slots[previous as usize].as_mut().and_then(|s| s.next.replace(index));
-                    set_next(slots, index, after);
-                } else {
-                    let old_head = std::mem::replace(head, index);
-                    set_next(slots, index, Some(old_head));
+                if let Some(first) = shape.heads.find_mut(key_hash, |i| *i == head) {
+                    *first = index;
                 }
+                set_next(slots, index, Some(head));
             }
         }
         if fresh || self.shapes[at].highest() != before {
@@ -166,7 +162,11 @@ fn set_next(slots: &mut [Option<Slot>], index: u32, next: Option<u32>) {
 }
 
 pub(super) fn mask_of(matching: &Match) -> Mask {
-    matching.terms().iter().map(|term| (term.word, term.mask)).collect()
+    masks(matching).collect()
+}
+
+pub(super) fn masks(matching: &Match) -> impl Iterator<Item = (u8, u64)> + '_ {
+    matching.terms().iter().map(|term| (term.word, term.mask))
 }
 
 pub(super) fn values(matching: &Match) -> impl Iterator<Item = u64> + '_ {

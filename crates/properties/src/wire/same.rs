@@ -123,9 +123,9 @@ fn steps(actions: &[Action], version: Version) -> Vec<Step> {
 }
 
 fn step(action: &Action, version: Version) -> Step {
-    if let Action::SetField { field, value, mask } = action {
+    if let Action::SetField(set) = action {
         assert!(
-            value & !mask == 0 && mask & !field.all_ones() == 0,
+            set.value & !set.mask == 0 && set.mask & !set.field.all_ones() == 0,
             "{action:?} writes beyond its mask or field"
         );
     }
@@ -143,7 +143,7 @@ fn step(action: &Action, version: Version) -> Step {
         Action::ModTpDst(port) => write(Field::TcpDst, (*port).into(), 0xffff),
         // Instructions, which stay what they are.
         Action::WriteMetadata { .. } => Step::Other(action.clone()),
-        Action::SetField { field, value, .. } if version == Version::V10 => legacy(action, *field, *value),
+        Action::SetField(set) if version == Version::V10 => legacy(action, set.field, set.value),
         Action::ModVlanVid(vid) => write(Field::VlanTci, u128::from(*vid) | PRESENT, 0xfff | PRESENT),
         Action::ModVlanPcp(pcp) => write(Field::VlanTci, u128::from(*pcp) << 13 | PRESENT, 0xe000 | PRESENT),
         _ => match action.field_write() {

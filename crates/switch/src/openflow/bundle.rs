@@ -7,7 +7,7 @@
 use super::convert::{self, Failure};
 use super::hub::{Hub, reserve};
 use super::limit;
-use crate::{ChangeError, FlowMod};
+use crate::{ChangeError, Ready};
 use footbridge_datapath::PacketOut;
 use footbridge_openflow::wire::bundle::flag;
 use footbridge_openflow::wire::{
@@ -33,7 +33,7 @@ struct Bundle {
 /// The messages of a bundle.
 #[derive(Default)]
 pub(super) struct Contents {
-    flow_mods: Vec<FlowMod>,
+    flow_mods: Vec<Ready>,
     /// Of each of them, for the error that may be about it.
     beginnings: Vec<Beginning>,
     packets: Vec<PacketOut>,
@@ -170,14 +170,14 @@ impl Drop for Bundles {
 
 /// A message of a bundle.
 enum Member {
-    Flow(FlowMod),
+    Flow(Ready),
     Packet(PacketOut),
 }
 
 impl Member {
     fn of(message: Message) -> Result<Member, Failure> {
         match message {
-            Message::FlowMod(flow_mod) => convert::flow_mod(flow_mod).map(Member::Flow),
+            Message::FlowMod(flow_mod) => convert::ready(flow_mod).map(Member::Flow),
             Message::PacketOut(packet) => convert::packet_out(packet).map(Member::Packet),
             _ => Err(Refusal::new(ErrorCode::BfcMsgUnsup, "a bundle").into()),
         }

@@ -11,6 +11,7 @@ use super::statistics::FlowDump;
 use footbridge_openflow::wire::{EncodeError, Framer, FramingError};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +19,10 @@ use tokio::time::{Instant, sleep_until};
 const READ: usize = 64 << 10;
 /// Messages carried out before other connections get their turn.
 const TURN: usize = 512;
+
+/// How long a connection stays awake for the next message once one has come. Clients ask one thing after
+/// the other, and to be woken up takes longer than most answers.
+const EAGER: Duration = Duration::from_micros(100);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +164,8 @@ impl Connection {
                     Err(error) => return End::Io(error),
                 },
                 () = client.queue.ready(), if room && matches!(turn, Turn::Done) => {}
-                () = tokio::task::yield_now(), if matches!(turn, Turn::More) => {}
+                () = tokio::task::yield_now(),
+                    if matches!(turn, Turn::More) || self.heard.elapsed() < EAGER => {}
                 () = sleep_until(self.deadline()) => {
                     if let Some(end) = self.tick() {
                         return end;
@@ -174,10 +180,6 @@ impl Connection {
         for _ in 0..TURN {
             if !self.has_room() || self.hanging_up {
                 return Ok(Turn::Done);
-            }
-            if self.output.len() == 0 {
-                // Nothing was owed until now, so that it starts to count from here.
-                self.wrote = Instant::now();
             }
             if let Some(dump) = &mut self.dump {
                 let (message, last) = match dump.next_message(&self.hub.bridge) {
@@ -214,6 +216,10 @@ impl Connection {
     fn send(&mut self, bytes: &[u8]) {
         if self.kind == Kind::Controller && !bytes.is_empty() {
             self.hub.snoop(bytes);
+        }
+        if self.output.len() == 0 && !bytes.is_empty() {
+            // Nothing was owed until now, so that it starts to count from here.
+            self.wrote = Instant::now();
         }
         self.output.bytes.extend_from_slice(bytes);
     }

@@ -1,7 +1,7 @@
 //! Flow mods and filters of the wire as the bridge's own; and the one table from what the bridge says
 //! to OFPT_ERROR.
 
-use crate::{ChangeError, FlowFilter, FlowMod, FlowModError};
+use crate::{ChangeError, FlowFilter, FlowMod, FlowModError, Ready};
 use footbridge_datapath::PacketOut;
 use footbridge_datapath::ebpf::EbpfError;
 use footbridge_datapath::ebpf::compile::{CompileError, Unsupported, What};
@@ -122,8 +122,13 @@ pub(super) fn requested(request: FlowStatsRequest) -> FlowFilter {
     filter(table, matching, cookie, out_port, out_group)
 }
 
+/// A flow mod as a change that the bridge can make.
+pub(super) fn ready(message: wire::FlowMod) -> Result<Ready, Failure> {
+    flow_mod(message).map(Ready::from)
+}
+
 /// A flow mod as the bridge's.
-pub(super) fn flow_mod(message: wire::FlowMod) -> Result<FlowMod, Failure> {
+fn flow_mod(message: wire::FlowMod) -> Result<FlowMod, Failure> {
     let wire::FlowMod {
         form: _,
         command,
@@ -196,7 +201,7 @@ fn actions_use(actions: &[Action], field: Field) -> bool {
             dst.field == field
         }
         Action::Move { src, dst } => src.field == field || dst.field == field,
-        Action::SetField { field: written, .. } => *written == field,
+        Action::SetField(set) => set.field == field,
         Action::Ct(ct) => {
             matches!(ct.zone, CtZone::Field(zone) if zone.field == field) || actions_use(&ct.exec, field)
         }

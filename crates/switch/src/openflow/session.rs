@@ -153,7 +153,7 @@ impl Session {
             Message::SetConfig(config) => self.set_config(config),
             Message::FlowMod(flow_mod) => {
                 self.may_write()?;
-                let flow_mod = std::iter::once(convert::flow_mod(flow_mod));
+                let flow_mod = std::iter::once(convert::ready(flow_mod));
                 Ok(self.hub.bridge.change(flow_mod, Some(self.origin(xid)))?)
             }
             Message::PacketOut(packet) => {

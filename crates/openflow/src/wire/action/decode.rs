@@ -13,7 +13,7 @@ use super::{
     NxLongLong, NxOutputReg, NxOutputReg2, NxOutputTrunc, NxRegLoad, NxRegMove, NxResubmit, NxShort, NxStack,
     NxWriteMetadata, Output, Output10, Row, Short, Space, THIS_TABLE, VLAN_PRESENT, controller2, ct,
 };
-use crate::action::{Action, Controller, Subfield};
+use crate::action::{Action, Controller, CtNat, Subfield};
 use crate::addr::MacAddr;
 use crate::field::{Field, ones};
 use crate::port::PortNo;
@@ -35,7 +35,7 @@ pub(crate) enum Place {
 /// One action as read: most are [`Action`]s, nat is a part of ct().
 pub(super) enum Item {
     Action(Action),
-    Nat(crate::action::CtNat),
+    Nat(Box<CtNat>),
 }
 
 fn refuse(code: ErrorCode) -> Refusal {
@@ -63,17 +63,19 @@ pub(super) fn list(
     place: Place,
     depth: u8,
 ) -> Result<Vec<Action>, Refusal> {
-    items(bytes, context, place, depth)?
-        .into_iter()
-        .map(|item| match item {
-            Item::Action(action) => Ok(action),
-            Item::Nat(_) => Err(refuse(ErrorCode::BacBadSetArgument)),
-        })
-        .collect()
+    // A list is kept for as long as its flow, and there may be a million: it has no room to spare.
+    let mut actions = Vec::with_capacity(count(bytes));
+    for_each(bytes, context, place, depth, |item| match item {
+        Item::Action(action) => {
+            actions.push(action);
+            Ok(())
+        }
+        Item::Nat(_) => Err(refuse(ErrorCode::BacBadSetArgument)),
+    })?;
+    Ok(actions)
 }
 
-/// How many actions there are in `bytes`, by their lengths: a list is kept for as long as its flow, and
-/// there may be a million.
+/// How many actions there are in `bytes`, by their lengths.
 fn count(mut bytes: &[u8]) -> usize {
     let mut count = 0;
     while let Some(&[_, _, high, low]) = bytes.first_chunk() {
@@ -85,13 +87,14 @@ fn count(mut bytes: &[u8]) -> usize {
     count
 }
 
-/// The actions that fill `bytes`, nat among them.
-pub(super) fn items(
+/// Hand the actions that fill `bytes` to `take`, nat among them.
+pub(super) fn for_each(
     bytes: &[u8],
     context: Context<'_>,
     place: Place,
     depth: u8,
-) -> Result<Vec<Item>, Refusal> {
+    mut take: impl FnMut(Item) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     if depth > MAX_DEPTH {
         return Err(refuse(ErrorCode::BacTooMany));
     }
@@ -99,26 +102,29 @@ pub(super) fn items(
         return Err(Refusal::new(ErrorCode::BrcBadLen, "an action list"));
     }
     let mut reader = Reader::new(bytes, ErrorCode::BacBadLen, "an action list");
-    let mut items = Vec::with_capacity(count(bytes));
+    let (mut conjunctions, mut others) = (false, false);
     while !reader.is_empty() {
         let item = one(&mut reader, context, depth)?;
-        if let Item::Action(action) = &item {
-            check_place(action, place)?;
+        match &item {
+            Item::Action(action) => {
+                check_place(action, place)?;
+                conjunctions |= matches!(action, Action::Conjunction { .. });
+                others |= !matches!(action, Action::Conjunction { .. } | Action::Note(_));
+            }
+            Item::Nat(_) => others = true,
         }
-        items.push(item);
+        take(item)?;
     }
-    let conjunctions = items.iter().filter(|i| matches!(i, Item::Action(Action::Conjunction { .. }))).count();
-    let notes = items.iter().filter(|i| matches!(i, Item::Action(Action::Note(_)))).count();
-    if conjunctions > 0 && conjunctions + notes < items.len() {
+    if conjunctions && others {
         return Err(refuse(ErrorCode::NxbacBadConjunction));
     }
-    Ok(items)
+    Ok(())
 }
 
 /// Refuse what may not stand in ct() or in an action set, and writes to the connection elsewhere.
 fn check_place(action: &Action, place: Place) -> Result<(), Refusal> {
     let written = match action {
-        Action::SetField { field, .. } => Some(*field),
+        Action::SetField(set) => Some(set.field),
         // Not pop and check_pkt_larger, which Open vSwitch lets write anywhere.
         Action::Load { dst, .. } | Action::Move { dst, .. } => Some(dst.field),
         _ => None,
@@ -219,7 +225,7 @@ fn out_port(port: PortNo) -> Result<PortNo, Refusal> {
 
 fn output(port: PortNo, max_len: u16) -> Result<Action, Refusal> {
     match out_port(port)? {
-        PortNo::CONTROLLER => Ok(Action::Controller(Controller::output(max_len))),
+        PortNo::CONTROLLER => Ok(Action::controller(Controller::output(max_len))),
         port => Ok(Action::Output { port, max_len }),
     }
 }
@@ -322,7 +328,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             if !field.takes(value) {
                 return Err(refuse(ErrorCode::BacBadSetArgument));
             }
-            Action::SetField { field, value, mask: mask.map_or(all, |mask| mask & all) }
+            Action::set_field(field, value, mask.map_or(all, |mask| mask & all))
         }
         Kind::CopyField => {
             let layout: &CopyField15 = body.take()?;
@@ -370,7 +376,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
         }
         Kind::Controller => {
             let layout: &NxController = body.take()?;
-            Action::Controller(Controller {
+            Action::controller(Controller {
                 max_len: layout.max_len.get(),
                 reason: layout.reason,
                 id: layout.id.get(),
@@ -379,7 +385,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
                 meter: None,
             })
         }
-        Kind::Controller2 => Action::Controller(controller(body)?),
+        Kind::Controller2 => Action::controller(controller(body)?),
         Kind::WriteMetadata => {
             let layout: &NxWriteMetadata = body.take()?;
             if !all_zero(&layout.zeros) {
@@ -401,7 +407,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             }
         }
         Kind::Ct => Action::Ct(Box::new(ct::decode(body, context, depth)?)),
-        Kind::Nat => return Ok(Item::Nat(ct::decode_nat(body)?)),
+        Kind::Nat => return Ok(Item::Nat(Box::new(ct::decode_nat(body)?))),
         Kind::OutputTrunc => {
             let layout: &NxOutputTrunc = body.take()?;
             // An Ethernet header is the least that can be kept.
@@ -429,7 +435,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
 }
 
 fn whole(field: Field, value: u128) -> Action {
-    Action::SetField { field, value, mask: field.all_ones() }
+    Action::set_field(field, value, field.all_ones())
 }
 
 fn set_field(body: &mut Reader<'_>, context: Context<'_>) -> Result<Action, Refusal> {
@@ -450,7 +456,7 @@ fn set_field(body: &mut Reader<'_>, context: Context<'_>) -> Result<Action, Refu
     if masked && mask == field.all_ones() && oxm::is_odd_sized(field) {
         return Ok(Action::Load { value: value & mask, dst: Subfield::whole(field) });
     }
-    Ok(Action::SetField { field, value: value & mask, mask })
+    Ok(Action::set_field(field, value & mask, mask))
 }
 
 fn copy(

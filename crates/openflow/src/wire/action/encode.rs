@@ -13,7 +13,7 @@ use super::{
     NxOutputReg2, NxOutputTrunc, NxRegLoad, NxRegMove, NxResubmit, NxStack, NxWriteMetadata, Output,
     Output10, Row, Short, Space, THIS_TABLE, TPID_8021Q, VLAN_PRESENT, controller2,
 };
-use crate::action::{Action, Controller, Subfield};
+use crate::action::{Action, Controller, FieldWrite, Subfield};
 use crate::addr::MacAddr;
 use crate::field::{Field, Prereq, ones};
 use crate::matching::Match;
@@ -169,8 +169,8 @@ impl<'a> Encoder<'a> {
         match action {
             Action::PushVlan(_) | Action::ModVlanVid(_) | Action::ModVlanPcp(_) => self.has_tag = true,
             Action::StripVlan => self.has_tag = false,
-            Action::SetField { field: Field::VlanTci, value, mask } if mask & VLAN_PRESENT != 0 => {
-                self.has_tag = value & VLAN_PRESENT != 0;
+            Action::SetField(set) if set.field == Field::VlanTci && set.mask & VLAN_PRESENT != 0 => {
+                self.has_tag = set.value & VLAN_PRESENT != 0;
             }
             _ => {}
         }
@@ -223,12 +223,15 @@ impl<'a> Encoder<'a> {
                     self.load(out, dst.field, value, mask)
                 }
             }
-            Action::SetField { field, value, mask } => match version {
-                Version::V15 => self.set_field(out, *field, *value, *mask),
-                Version::V10 => self.legacy(out, *field, *value, *mask),
-                _ if *mask == field.all_ones() => self.set_field(out, *field, *value, *mask),
-                _ => self.load(out, *field, *value, *mask),
-            },
+            Action::SetField(set) => {
+                let FieldWrite { field, value, mask } = **set;
+                match version {
+                    Version::V15 => self.set_field(out, field, value, mask),
+                    Version::V10 => self.legacy(out, field, value, mask),
+                    _ if mask == field.all_ones() => self.set_field(out, field, value, mask),
+                    _ => self.load(out, field, value, mask),
+                }
+            }
             Action::ModDlSrc(mac) if v10 => self.address(out, Kind::SetDlSrc, *mac),
             Action::ModDlDst(mac) if v10 => self.address(out, Kind::SetDlDst, *mac),
             Action::ModNwSrc(ip) if v10 => self.long(out, Kind::SetNwSrc, (*ip).into()),

@@ -147,7 +147,7 @@ impl Generator<'_> {
 
     fn controller(&mut self) -> Action {
         let simple = Controller::output(self.random.pick(&[128, u16::MAX]));
-        Action::Controller(match self.random.below(3) {
+        Action::controller(match self.random.below(3) {
             0 => Controller { id: 3, reason: 0, ..simple },
             1 => Controller { userdata: vec![1, 2, 3], ..simple },
             _ => simple,
@@ -223,7 +223,7 @@ impl Generator<'_> {
 
     fn set_field(&mut self, place: Place<'_>) -> Action {
         if place.matching.exact(EthType) == Some(0x0806) && !place.old && self.random.one_in(6) {
-            return Action::SetField { field: ArpOp, value: self.random.pick(&[1, 2, 3]), mask: 0xffff };
+            return Action::set_field(ArpOp, self.random.pick(&[1, 2, 3]), 0xffff);
         }
         let field = loop {
             let field = self.field(place, true);
@@ -240,7 +240,7 @@ impl Generator<'_> {
             true => self.random.bits(field.width()) | 1 | (0xf << field.width().saturating_sub(4)),
             false => u128::MAX,
         } & field.all_ones();
-        Action::SetField { field, value: (self.written(field) | tagged) & mask, mask }
+        Action::set_field(field, (self.written(field) | tagged) & mask, mask)
     }
 
     /// The actions that OpenFlow 1.0 has a word for.
@@ -328,7 +328,7 @@ impl Generator<'_> {
             exec.push(match self.random.below(3) {
                 0 => Action::Move { src: Subfield { field: Reg1, offset: 3, bits: 16 }, dst },
                 1 => Action::Load { value: self.random.bits(16), dst },
-                _ => Action::SetField { field, value: self.random.below(8).into(), mask: field.all_ones() },
+                _ => Action::set_field(field, self.random.below(8).into(), field.all_ones()),
             });
         }
         exec
@@ -345,7 +345,7 @@ impl Generator<'_> {
 
     /// Into a tunnel, with what it needs.
     fn tunnel(&mut self) -> Vec<Action> {
-        let set = |field: Field, value: u128| Action::SetField { field, value, mask: field.all_ones() };
+        let set = |field: Field, value: u128| Action::set_field(field, value, field.all_ones());
         let mut actions = vec![set(TunDst, self.random.pick(&UNDERLAY).into())];
         if self.random.one_in(4) {
             actions = vec![set(TunDst, 0), set(TunIpv6Dst, (0xfd00 << 112) | 9)];
@@ -382,9 +382,7 @@ impl Generator<'_> {
         }
         set.retain(|action| match action {
             Action::Output { port, .. } => !matches!(*port, PortNo::NORMAL | PortNo::FLOOD | PortNo::ALL),
-            Action::Resubmit { .. } | Action::SetField { .. } | Action::Load { .. } | Action::Move { .. } => {
-                true
-            }
+            Action::Resubmit { .. } | Action::SetField(_) | Action::Load { .. } | Action::Move { .. } => true,
             Action::StripVlan | Action::DecTtl(_) | Action::SetTunnel { .. } | Action::SetQueue(_) => true,
             Action::ModDlSrc(_) | Action::ModDlDst(_) | Action::ModNwSrc(_) | Action::ModNwDst(_) => true,
             Action::ModNwTos(_) | Action::ModNwEcn(_) | Action::ModNwTtl(_) => true,

@@ -46,7 +46,7 @@ impl Generator<'_> {
                 // These are numbers that text has no word for, or another one.
                 if !matches!(field, InPort | NwTos | VlanVid) {
                     let value = self.random.bits(field.width()) & field.known_bits();
-                    return Action::SetField { field, value, mask: field.all_ones() };
+                    return Action::set_field(field, value, field.all_ones());
                 }
             },
         }
@@ -114,8 +114,8 @@ impl Generator<'_> {
             18 => Action::WriteActions(vec![Action::Exit]),
             19 => Action::WriteActions(vec![Action::output(PortNo(2)), Action::Push(Subfield::whole(Reg0))]),
             20 => Action::WriteActions(vec![Action::WriteActions(vec![Action::output(PortNo(2))])]),
-            21 => Action::SetField { field: VlanVid, value: 0x1005, mask: 0x1fff },
-            22 => Action::Controller(Controller {
+            21 => Action::set_field(VlanVid, 0x1005, 0x1fff),
+            22 => Action::controller(Controller {
                 reason: self.random.pick(&[0, 1, 2]),
                 ..Controller::output(100)
             }),
