@@ -1,0 +1,152 @@
+//! One bridge, explored once, and what is asked of it.
+
+use crate::bdd::{Bdd, Sets};
+use crate::explore::{Event, Exploration, Note, TooMuch, What, explore, incoming};
+use crate::image::Image;
+use crate::program::{Program, Unfollowed};
+use crate::replay::{Trace, Witness, replay};
+use crate::report::Counterexample;
+use crate::space::Space;
+use footbridge_openflow::{Field, Match, PortNo};
+use footbridge_pipeline::{FlowId, Pipeline, PortSet};
+
+/// Why a bridge was not verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A flow does what verify does not follow.
+    #[error(transparent)]
+    Unfollowed(#[from] Unfollowed),
+    /// The sets of packets were too many or too large.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
+}
+
+/// The sets and what they are of. Bridges that are compared share one.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) sets: Sets,
+    pub(crate) space: Space,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World { sets: Sets::default(), space: Space::new() }
+    }
+}
+
+/// A bridge and what happens to all packets on it.
+pub(crate) struct Bridge<'p> {
+    pub(crate) pipeline: &'p Pipeline,
+    pub(crate) ports: &'p PortSet,
+    pub(crate) program: Program<'p>,
+    /// A packet as it comes in.
+    pub(crate) came: Image,
+    /// All that can come in.
+    pub(crate) valid: Bdd,
+    pub(crate) found: Exploration,
+}
+
+impl<'p> Bridge<'p> {
+    /// Send every packet through.
+    pub(crate) fn explored(
+        world: &mut World,
+        pipeline: &'p Pipeline,
+        ports: &'p PortSet,
+    ) -> Result<Bridge<'p>, VerifyError> {
+        let mut program = Program::of(pipeline)?;
+        let tunnel_words = usize::from(Field::Metadata.info().location.word);
+        let used: Vec<u64> = program.live.at(0).words()[..tunnel_words].to_vec();
+        let World { sets, space } = world;
+        let came = incoming(&used);
+        let valid = space.valid(sets, ports, &used);
+        let found = explore(sets, space, &mut program, ports, came.clone(), valid)?;
+        Ok(Bridge { pipeline, ports, program, came, valid, found })
+    }
+
+    /// The packets that `matching` takes as they come in.
+    pub(crate) fn set(&self, world: &mut World, matching: &Match) -> Bdd {
+        let World { sets, space } = world;
+        let set = space.set(sets, matching);
+        sets.and(set, self.valid)
+    }
+
+    /// The union of what happens in the events that `which` chooses.
+    pub(crate) fn union(&self, world: &mut World, which: impl Fn(&Event) -> bool) -> Bdd {
+        world.sets.union(self.found.events.iter().filter(|event| which(event)).map(|event| event.packets))
+    }
+
+    /// The packets that come to a table.
+    pub(crate) fn arrived(&self, table: u8) -> Bdd {
+        self.found.arrived.get(&table).copied().unwrap_or(Bdd::NONE)
+    }
+
+    /// The smallest packet of a set, with what ct() has to answer on its way.
+    pub(crate) fn witness(&mut self, world: &mut World, packets: Bdd) -> Option<Witness> {
+        let World { sets, space } = world;
+        let assigned = sets.smallest(packets)?;
+        let assignment = space.assignment(&assigned);
+        let variables = sets.variables().into_iter();
+        let mut literals = variables.map(|level| (level, assigned.binary_search(&level).is_ok())).collect();
+        let alone = sets.cube(&mut literals);
+        // What the calls of its own way find, for others have other ways.
+        let way = explore(sets, space, &mut self.program, self.ports, self.came.clone(), alone).ok()?;
+        let answers =
+            way.calls.iter().filter_map(|call| call.answer(assignment.answer(call.connection()))).collect();
+        Some(Witness { key: assignment.key(), answers, table: None })
+    }
+
+    /// A counterexample from a set of packets that should be empty, seen on the evaluator. None if it is.
+    pub(crate) fn refute(
+        &mut self,
+        world: &mut World,
+        packets: Bdd,
+        what: impl Into<String>,
+        seen: impl Fn(&Trace, &Witness) -> bool,
+    ) -> Option<Counterexample> {
+        if packets.is_none() {
+            return None;
+        }
+        let witness = self.witness(world, packets)?;
+        let trace = replay(self.pipeline, self.ports, &witness);
+        let confirmed = seen(&trace, &witness);
+        let flows = trace.lookups.iter().filter_map(|(_, flow)| *flow).collect::<Vec<FlowId>>();
+        let flows = flows.last().copied().into_iter().collect();
+        Some(Counterexample { what: what.into(), witness: Some(witness), flows, confirmed })
+    }
+
+    /// A packet of a match that is looked up in one table at once, and must be taken by none of `beside`.
+    pub(crate) fn looked_up(&mut self, world: &mut World, table: u8, packets: Bdd) -> Option<Witness> {
+        let World { sets, space } = world;
+        let assigned = sets.smallest(packets)?;
+        Some(Witness { key: space.assignment(&assigned).key(), answers: Vec::new(), table: Some(table) })
+    }
+
+    /// What was allowed for beyond what can happen.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.found.notes.iter().map(|note| note.text().to_owned()).collect()
+    }
+}
+
+impl Note {
+    fn text(self) -> &'static str {
+        match self {
+            Note::Tracking => {
+                "ct() is taken to answer anything consistent, whether or not the connections for it can come to be"
+            }
+            Note::Learning => "NORMAL is taken to send to any port that it could have learned, or to all",
+        }
+    }
+}
+
+/// Whether packets leave in an event.
+pub(crate) fn leaves(event: &Event) -> bool {
+    match event.what {
+        What::Sent(_) | What::Back | What::Normal | What::Controller(_) => true,
+        What::Missed(_) | What::Lost(_) => false,
+    }
+}
+
+/// The packets from a port.
+pub(crate) fn from(port: PortNo) -> Match {
+    Match::any().with(Field::InPortOxm, port.0)
+}
