@@ -36,7 +36,8 @@ pub type Level = u32;
 pub const MAX_NODES: usize = 24 << 20;
 
 const LEAF: Level = Level::MAX;
-const CACHE_BITS: u32 = 17;
+/// How many results are remembered at first; then as many as there are places for nodes.
+const CACHED: usize = 1 << 17;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
@@ -77,8 +78,8 @@ impl Default for Sets {
         let leaf = |leaf| Node { level: LEAF, low: leaf, high: leaf };
         Sets {
             nodes: vec![leaf(Bdd::NONE), leaf(Bdd::ALL)],
-            unique: vec![0; 1 << 16],
-            cache: vec![Cached::default(); 1 << CACHE_BITS],
+            unique: vec![0; 1 << 18],
+            cache: vec![Cached::default(); CACHED],
             exhausted: false,
         }
     }
@@ -262,7 +263,7 @@ impl Sets {
     }
 
     fn apply(&mut self, operation: Operation, a: Bdd, b: Bdd) -> Bdd {
-        let slot = (hash(operation as u32, a.0, b.0) >> (64 - CACHE_BITS)) as usize;
+        let slot = (hash(operation as u32, a.0, b.0) >> 32) as usize & (self.cache.len() - 1);
         let cached = self.cache[slot];
         if (cached.operation, cached.a, cached.b) == (operation as u32, a.0, b.0) {
             return Bdd(cached.result);
@@ -316,6 +317,7 @@ impl Sets {
 
     fn grow(&mut self) {
         self.unique = vec![0; self.unique.len() * 2];
+        self.cache = vec![Cached::default(); self.unique.len().min(1 << 21)];
         for index in 2..self.nodes.len() {
             let mut slot = self.slot(self.nodes[index]);
             while self.unique[slot] != 0 {

@@ -70,8 +70,10 @@ pub(crate) fn verdict(found: Option<Counterexample>) -> Verdict {
 impl Own {
     fn of(bridge: &Bridge<'_>, world: &mut World, layout: &Layout, node: &Node) -> Own {
         let union = |world: &mut World, matches: Vec<Match>| {
-            let sets: Vec<Bdd> = matches.iter().map(|matching| bridge.set(world, matching)).collect();
-            world.sets.union(sets)
+            let World { sets, space } = world;
+            let each: Vec<Bdd> = matches.iter().map(|matching| space.set(sets, matching)).collect();
+            let all = sets.union(each);
+            sets.and(all, bridge.valid)
         };
         let of_port = |matching: Match, port: PortNo| matching.with(Field::InPortOxm, port.0);
         let own_arp = node.owners.iter().map(|owner| {
@@ -278,13 +280,13 @@ fn answers_no_other(bridge: &mut Bridge<'_>, world: &mut World, own: &Own) -> Ve
     }))
 }
 
-/// Whether a packet leaves as it came, of all that is seen of a frame.
+/// Whether a packet leaves as it came, but for a tag that says nothing.
 fn is_unchanged(image: &Image) -> bool {
+    let tag = [Field::VlanTci, Field::VlanVid, Field::VlanPcp];
     Field::all()
-        .filter(|field| footbridge_pipeline::packet::is_packet_field(*field))
+        .filter(|field| footbridge_pipeline::packet::is_packet_field(*field) && !tag.contains(field))
         .all(|field| image.is_as_came(field))
         && image.ttl_less == 0
-        && image.covered.is_empty()
 }
 
 fn switched(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &Own) -> Verdict {
@@ -380,14 +382,11 @@ fn delivered(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, node: 
         let both = world.sets.or(direct, routed);
         wanted.entry(owner.port).or_default().push(world.sets.and(both, calls));
     }
-    let to_peers: Vec<Bdd> = node
-        .peers
-        .iter()
-        .map(|peer| {
-            let to = ip().with_masked(Field::NwDst, u32::from(peer.network), u32::from(peer.mask));
-            bridge.set(world, &to)
-        })
-        .collect();
+    let to_peers = node.peers.iter().map(|peer| {
+        let to = ip().with_masked(Field::NwDst, u32::from(peer.network), u32::from(peer.mask));
+        world.space.set(&mut world.sets, &to)
+    });
+    let to_peers: Vec<Bdd> = to_peers.collect();
     let to_peers = world.sets.union(to_peers);
     let to_peers = world.sets.and(to_peers, own.own_ip);
     wanted.entry(layout.tunnel).or_default().push(world.sets.and(to_peers, calls));
@@ -437,11 +436,21 @@ fn wrong_addresses(
         .map(|owner| (owner.port, u128::from(owner.mac)))
         .chain([(layout.tunnel, layout.virtual_mac.into())])
         .collect();
-    let mut tunnels: BTreeMap<u128, Vec<Match>> = BTreeMap::new();
+    // The tunnel's far end as it should be: each bit by the subnets for which it is set.
+    let mut far: Vec<Vec<Bdd>> = vec![Vec::new(); 32];
+    let mut subnets = Vec::new();
     for peer in &node.peers {
         let to = ip().with_masked(Field::NwDst, u32::from(peer.network), u32::from(peer.mask));
-        tunnels.entry(u32::from(peer.tunnel).into()).or_default().push(to);
+        let subnet = world.space.set(&mut world.sets, &to);
+        subnets.push(subnet);
+        let end = u32::from(peer.tunnel);
+        far.iter_mut()
+            .enumerate()
+            .filter(|(bit, _)| end >> bit & 1 == 1)
+            .for_each(|(_, sets)| sets.push(subnet));
     }
+    let subnets = world.sets.union(subnets);
+    let far: Vec<Bit> = far.into_iter().map(|sets| Bit::In(world.sets.union(sets))).collect();
     let mut wrong = Vec::new();
     for event in &bridge.found.events {
         let What::Sent(port) = event.what else { continue };
@@ -451,11 +460,9 @@ fn wrong_addresses(
         let World { sets, space } = world;
         wrong.push(differ_within(sets, space, event.packets, &event.image.field(Field::EthDst), &known));
         if port == layout.tunnel {
-            let to = Image::number(&event.image.field(Field::TunDst)).unwrap_or(0);
-            let subnets: Vec<Bdd> =
-                tunnels.get(&to).into_iter().flatten().map(|matching| space.set(sets, matching)).collect();
-            let subnets = sets.union(subnets);
-            wrong.push(sets.without(event.packets, subnets));
+            let to_peers = sets.and(event.packets, subnets);
+            wrong.push(differ_within(sets, space, to_peers, &event.image.field(Field::TunDst), &far));
+            wrong.push(sets.without(event.packets, to_peers));
         }
     }
     let wrong = world.sets.union(wrong);
@@ -489,15 +496,12 @@ fn miss(
         let flow = &bridge.program.flows[*place].entry.flow;
         is_miss(&flow.matching, flow.priority)
     });
-    let as_is = Image::default();
-    let mut beside = Bdd::ALL;
-    for other in order.iter().copied().filter(|other| Some(*other) != place) {
+    let taken: Vec<Bdd> = {
         let World { sets, space } = world;
-        if !bridge.program.flows[other].conjunctive {
-            let takes = bridge.program.takes(sets, space, other, &as_is);
-            beside = sets.without(beside, takes);
-        }
-    }
+        bridge.program.all_takes(sets, space, table, place)
+    };
+    let taken = world.sets.union(taken);
+    let beside = world.sets.not(taken);
     let direct = |bridge: &mut Bridge<'_>, world: &mut World, packets: Bdd, what: String| {
         let witness = bridge.looked_up(world, table, packets)?;
         let trace = crate::replay::replay(bridge.pipeline, bridge.ports, &witness);

@@ -16,7 +16,7 @@
 use crate::bdd::{Bdd, Sets};
 use crate::image::Image;
 use crate::live::{Live, seen_at_output};
-use crate::program::{Program, Split};
+use crate::program::{Program, Split, Taker};
 use crate::space::{Answer, CT_WORDS, MAX_CONNECTIONS, Space};
 use footbridge_openflow::{Action, Field, PortNo};
 use footbridge_pipeline::evaluate::{MAX_DEPTH, MAX_RESUBMITS};
@@ -25,6 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 mod act;
+#[cfg(test)]
+mod tests;
 
 /// What happens to packets somewhere on their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,6 +125,8 @@ struct Frame<'p> {
     next: usize,
     table: u8,
     flow: Option<usize>,
+    /// The unit that the flow stands for.
+    unit: Option<usize>,
     /// The depth before it, to go back to.
     depth: u16,
     /// The packet to put back when it ends.
@@ -176,6 +180,9 @@ struct Point<'p> {
     trail: Trail,
 }
 
+/// What points have in common, all their packets, and what each of them is.
+type Group<'p> = (Point<'p>, Bdd, Vec<(Image, Bdd)>);
+
 /// Packets between two look-ups.
 #[derive(Debug, Clone)]
 struct Now<'p> {
@@ -200,6 +207,8 @@ pub(crate) struct Explorer<'e, 'p> {
     /// The number of each event, in the order of their first packets.
     order: Vec<(What, Option<usize>, Image)>,
     too_much: Option<TooMuch>,
+    /// What each unit takes.
+    unit_hits: BTreeMap<usize, Bdd>,
     found: Exploration,
 }
 
@@ -221,6 +230,9 @@ pub(crate) fn incoming(tunnel_bits: &[u64]) -> Image {
 /// actset_output without an output in the action set.
 const UNSET_PORT: u128 = 0xffff_fff7;
 
+/// From how many points on it is worth while to join those that are nearly alike.
+const MANY: usize = 2;
+
 /// Send `start` through the tables from table 0 on.
 pub(crate) fn explore<'p>(
     sets: &mut Sets,
@@ -231,6 +243,7 @@ pub(crate) fn explore<'p>(
     start: Bdd,
 ) -> Result<Exploration, TooMuch> {
     let hits = vec![Bdd::NONE; program.flows.len()];
+
     let mut explorer = Explorer {
         sets,
         space,
@@ -243,6 +256,7 @@ pub(crate) fn explore<'p>(
         events: hashbrown::HashMap::new(),
         order: Vec::new(),
         too_much: None,
+        unit_hits: BTreeMap::new(),
         found: Exploration {
             events: Vec::new(),
             hits,
@@ -262,11 +276,11 @@ pub(crate) fn explore<'p>(
 
 impl<'p> Explorer<'_, 'p> {
     fn run(mut self) -> Result<Exploration, TooMuch> {
-        while let Some((_, points)) = self.waiting.pop_first() {
+        while let Some((table, points)) = self.waiting.pop_first() {
             let mut points: Vec<(Point<'p>, Bdd)> = points.into_iter().collect();
             // Hash maps give them in any order; results shall not depend on it.
             points.sort_by(|a, b| (&a.0.image, a.0.from, a.1).cmp(&(&b.0.image, b.0.from, b.1)));
-            for (point, packets) in points {
+            for (point, packets) in self.merged(table, points) {
                 let before = self.done.get(&point).copied().unwrap_or(Bdd::NONE);
                 let new = self.sets.without(packets, before);
                 if !new.is_none() {
@@ -280,6 +294,11 @@ impl<'p> Explorer<'_, 'p> {
                 if let Some(too_much) = self.too_much {
                     return Err(too_much);
                 }
+            }
+        }
+        for (unit, packets) in std::mem::take(&mut self.unit_hits) {
+            for (place, hits) in self.program.shares(self.sets, self.space, unit, packets) {
+                self.found.hits[place] = self.sets.or(self.found.hits[place], hits);
             }
         }
         let aborted = self.found.aborted;
@@ -297,6 +316,40 @@ impl<'p> Explorer<'_, 'p> {
             }
         }
         Ok(self.found)
+    }
+
+    /// Join points whose packets differ only in bits that may be told apart later, where there are many. Those
+    /// to which one packet comes twice stay apart.
+    fn merged(&mut self, table: u8, points: Vec<(Point<'p>, Bdd)>) -> Vec<(Point<'p>, Bdd)> {
+        if points.len() < MANY || self.program.counts_lookups {
+            return points;
+        }
+        let mergeable = self.program.mergeable(table);
+        // What each part has in common, in the order of the first.
+        let mut groups: Vec<Group<'p>> = Vec::new();
+        let mut known: hashbrown::HashMap<Point<'p>, usize> = hashbrown::HashMap::new();
+        for (mut point, packets) in points {
+            let image = std::mem::take(&mut point.image);
+            point.image = image.without(&mergeable);
+            let group = match known.get(&point).copied() {
+                Some(group) if !self.sets.overlap(groups[group].1, packets) => group,
+                _ => {
+                    known.insert(point.clone(), groups.len());
+                    groups.push((point, Bdd::NONE, Vec::new()));
+                    groups.len() - 1
+                }
+            };
+            let (_, all, parts) = &mut groups[group];
+            *all = self.sets.or(*all, packets);
+            parts.push((image, packets));
+        }
+        groups
+            .into_iter()
+            .map(|(mut point, all, parts)| {
+                point.image = Image::merged(self.sets, self.space, &parts, &mergeable);
+                (point, all)
+            })
+            .collect()
     }
 
     /// Wait for the turn of a table.
@@ -332,6 +385,12 @@ impl<'p> Explorer<'_, 'p> {
             live = live.with(&self.program.live.before(rest, frame.table, Live::NONE));
         }
         now.image.forget_but(&live);
+        let rest = |frame: &Frame<'p>| frame.list.0.get(frame.next..).unwrap_or_default();
+        let tracks = |frame: &Frame<'p>| self.program.tracks_in(rest(frame), frame.table);
+        if !self.program.tracks_from(table) && !now.frames.iter().any(tracks) {
+            // What was found of connections is not asked again.
+            now.trail.calls.clear();
+        }
         let from = self.program.counts_lookups.then_some(from);
         let Now { frames, image, trail, packets } = now;
         let point = Point { table, in_port, from, back, frames, image, trail };
@@ -356,8 +415,18 @@ impl<'p> Explorer<'_, 'p> {
         });
         let (seen, space) = (looked_up.as_ref().unwrap_or(&image), self.space);
         let Split { hits, missed } = self.program.look_up(self.sets, space, table, seen, packets);
-        for (place, packets) in hits {
-            self.found.hits[place] = self.sets.or(self.found.hits[place], packets);
+        for (taker, packets) in hits {
+            let (place, unit) = match taker {
+                Taker::Flow(place) => {
+                    self.found.hits[place] = self.sets.or(self.found.hits[place], packets);
+                    (place, None)
+                }
+                Taker::Unit(unit) => {
+                    let all = self.unit_hits.entry(unit).or_insert(Bdd::NONE);
+                    *all = self.sets.or(*all, packets);
+                    (self.program.units[unit].members.first().copied().unwrap_or_default(), Some(unit))
+                }
+            };
             for rival in self.program.flows[place].rivals.clone() {
                 let would = self.program.takes(self.sets, space, rival, seen);
                 let both = self.sets.and(packets, would);
@@ -374,6 +443,7 @@ impl<'p> Explorer<'_, 'p> {
                 next: 0,
                 table,
                 flow: Some(place),
+                unit,
                 depth: back,
                 restore: None,
                 tracked: false,

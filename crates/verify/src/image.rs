@@ -1,7 +1,7 @@
 //! The packet on its way, told by the packet that came in: which of its bits are known, and of which
 //! bit that came in each other one is a copy.
 
-use crate::bdd::{Bdd, Level, Sets};
+use crate::bdd::{Bdd, Sets};
 use crate::live::Live;
 use crate::space::{Space, Var, bits};
 use footbridge_openflow::action::Subfield;
@@ -16,6 +16,8 @@ pub(crate) enum Bit {
     Known(bool),
     /// It is what this variable is.
     Of(Var),
+    /// It is set for the packets of this set, and not for others.
+    In(Bdd),
 }
 
 /// A word that is not as it came in.
@@ -26,8 +28,8 @@ struct Word {
     known: u64,
     /// What they are.
     value: u64,
-    /// Bits that are copies of others than themselves; sorted.
-    moved: Vec<(u8, Var)>,
+    /// Bits that are something else; sorted.
+    moved: Vec<(u8, Bit)>,
 }
 
 impl Word {
@@ -40,7 +42,7 @@ impl Word {
             return Bit::Known(self.value >> bit & 1 == 1);
         }
         match self.moved.binary_search_by_key(&bit, |(b, _)| *b) {
-            Ok(place) => Bit::Of(self.moved[place].1),
+            Ok(place) => self.moved[place].1,
             Err(_) => Bit::Of(Var::new(self.number, bit)),
         }
     }
@@ -54,15 +56,15 @@ impl Word {
     fn set(&mut self, bit: u8, to: Bit) {
         match to {
             Bit::Known(value) => self.set_known(1 << bit, u64::from(value) << bit),
-            Bit::Of(var) => {
+            Bit::Of(_) | Bit::In(_) => {
                 self.known &= !(1 << bit);
                 self.value &= !(1 << bit);
-                let itself = var == Var::new(self.number, bit);
+                let itself = to == Bit::Of(Var::new(self.number, bit));
                 match (self.moved.binary_search_by_key(&bit, |(b, _)| *b), itself) {
                     (Ok(place), true) => drop(self.moved.remove(place)),
-                    (Ok(place), false) => self.moved[place].1 = var,
+                    (Ok(place), false) => self.moved[place].1 = to,
                     (Err(_), true) => {}
-                    (Err(place), false) => self.moved.insert(place, (bit, var)),
+                    (Err(place), false) => self.moved.insert(place, (bit, to)),
                 }
             }
         }
@@ -180,7 +182,7 @@ impl Image {
     pub(crate) fn number(bits: &[Bit]) -> Option<u128> {
         bits.iter().rev().try_fold(0, |number, bit| match bit {
             Bit::Known(bit) => Some(number << 1 | u128::from(*bit)),
-            Bit::Of(_) => None,
+            Bit::Of(_) | Bit::In(_) => None,
         })
     }
 
@@ -201,27 +203,29 @@ impl Image {
         })
     }
 
-    /// The packets that come in which are now such as `matching` takes, as literals; None for none.
-    pub(crate) fn literals(&self, space: &Space, matching: &Match) -> Option<Vec<(Level, bool)>> {
-        let mut literals = Vec::new();
+    /// The packets that come in which are now such as `matching` takes.
+    pub(crate) fn set_of(&self, sets: &mut Sets, space: &Space, matching: &Match) -> Bdd {
+        let (mut literals, mut others) = (Vec::new(), Vec::new());
         for Term { word: number, mask, value } in matching.terms() {
             let word = self.word(*number);
             let known = word.map_or(0, |word| word.known & mask);
             if word.is_some_and(|word| (word.value ^ value) & known != 0) {
-                return None;
+                return Bdd::NONE;
             }
             for bit in bits(mask & !known) {
-                if let Bit::Of(var) = word.map_or(Bit::Of(Var::new(*number, bit)), |word| word.bit(bit)) {
-                    literals.push((space.level(var), value >> bit & 1 == 1));
+                let wanted = value >> bit & 1 == 1;
+                match word.map_or(Bit::Of(Var::new(*number, bit)), |word| word.bit(bit)) {
+                    Bit::Of(var) => literals.push((space.level(var), wanted)),
+                    Bit::In(set) => others.push((set, wanted)),
+                    Bit::Known(_) => {}
                 }
             }
         }
-        Some(literals)
-    }
-
-    /// The packets that come in which are now such as `matching` takes.
-    pub(crate) fn set_of(&self, sets: &mut Sets, space: &Space, matching: &Match) -> Bdd {
-        self.literals(space, matching).map_or(Bdd::NONE, |mut literals| sets.cube(&mut literals))
+        let cube = sets.cube(&mut literals);
+        others.into_iter().fold(cube, |left, (set, wanted)| match wanted {
+            true => sets.and(left, set),
+            false => sets.without(left, set),
+        })
     }
 
     /// The packets that come in for which a field is `value` now.
@@ -282,43 +286,81 @@ impl Image {
     }
 }
 
-/// The packets for which two bits are equal.
-pub(crate) fn equal_bit(sets: &mut Sets, space: &Space, a: Bit, b: Bit) -> Bdd {
-    match (a, b) {
-        (Bit::Known(a), Bit::Known(b)) => {
-            if a == b {
-                Bdd::ALL
-            } else {
-                Bdd::NONE
+impl Image {
+    /// The image without some bits, which count as they came in.
+    pub(crate) fn without(&self, bits: &Live) -> Image {
+        let mut image = self.clone();
+        image.forget_but(&bits.inverted());
+        image
+    }
+
+    /// One image for packets that have several, which differ in `bits` only; no packet has two of them.
+    pub(crate) fn merged(sets: &mut Sets, space: &Space, parts: &[(Image, Bdd)], over: &Live) -> Image {
+        let mut merged = parts.first().map(|(image, _)| image.clone()).unwrap_or_default();
+        let mut words: Vec<u8> =
+            parts.iter().flat_map(|(image, _)| image.words.iter().map(|word| word.number)).collect();
+        words.sort_unstable();
+        words.dedup();
+        for number in words {
+            for bit in bits(over.word(number)) {
+                let first = merged.bit(number, bit);
+                if parts.iter().any(|(image, _)| image.bit(number, bit) != first) {
+                    let with: Vec<Bdd> = parts
+                        .iter()
+                        .map(|(image, packets)| set_within(sets, space, *packets, image.bit(number, bit)))
+                        .collect();
+                    merged.set_bit(number, bit, Bit::In(sets.union(with)));
+                }
             }
         }
-        (Bit::Known(value), Bit::Of(var)) | (Bit::Of(var), Bit::Known(value)) => {
-            sets.literal(space.level(var), value)
-        }
-        (Bit::Of(a), Bit::Of(b)) => sets.equal(space.level(a), space.level(b)),
+        merged
     }
 }
 
-/// The packets of `within` for which two numbers are equal. For numbers that are known, or copies of
-/// the same bits: of two that vary by themselves the set would be too large (see [`differ_within`]).
+/// The packets of `within` for which a bit is set.
+pub(crate) fn set_within(sets: &mut Sets, space: &Space, within: Bdd, bit: Bit) -> Bdd {
+    match bit {
+        Bit::Known(true) => within,
+        Bit::Known(false) => Bdd::NONE,
+        Bit::Of(var) => {
+            let set = sets.literal(space.level(var), true);
+            sets.and(within, set)
+        }
+        Bit::In(set) => sets.and(within, set),
+    }
+}
+
+/// The packets of `within` for which two bits differ.
+fn differing_bit(sets: &mut Sets, space: &Space, within: Bdd, a: Bit, b: Bit) -> Bdd {
+    if a == b {
+        return Bdd::NONE;
+    }
+    let a = set_within(sets, space, within, a);
+    let b = set_within(sets, space, within, b);
+    let (only_a, only_b) = (sets.without(a, b), sets.without(b, a));
+    sets.or(only_a, only_b)
+}
+
+/// The packets of `within` for which two numbers are equal. For numbers of which one is known, or
+/// copies of the same bits: of two that vary by themselves the set would be too large (see
+/// [`differ_within`]).
 pub(crate) fn equal_within(sets: &mut Sets, space: &Space, within: Bdd, a: &[Bit], b: &[Bit]) -> Bdd {
     a.iter().zip(b).fold(within, |left, (a, b)| {
-        let equal = equal_bit(sets, space, *a, *b);
-        sets.and(left, equal)
+        let differing = differing_bit(sets, space, left, *a, *b);
+        sets.without(left, differing)
     })
 }
 
-/// Some packets of `within` for which two numbers differ: those that differ in one bit, the first for
-/// which there are any. Where it is a bit against a constant, all of them.
+/// Some packets of `within` for which two numbers differ, if there are any: of two that vary by themselves
+/// only those that differ in one bit.
 pub(crate) fn differ_within(sets: &mut Sets, space: &Space, within: Bdd, a: &[Bit], b: &[Bit]) -> Bdd {
     let mut known = Bdd::NONE;
     for (a, b) in a.iter().zip(b) {
-        let equal = equal_bit(sets, space, *a, *b);
-        let differ = sets.without(within, equal);
+        let differing = differing_bit(sets, space, within, *a, *b);
         match (a, b) {
-            _ if differ.is_none() => {}
-            (Bit::Of(_), Bit::Of(_)) => return differ,
-            _ => known = sets.or(known, differ),
+            _ if differing.is_none() => {}
+            (Bit::Of(_), Bit::Of(_)) => return differing,
+            _ => known = sets.or(known, differing),
         }
     }
     known

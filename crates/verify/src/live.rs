@@ -25,6 +25,11 @@ impl Live {
         &self.0
     }
 
+    /// All other bits.
+    pub(crate) fn inverted(&self) -> Live {
+        Live(self.0.map(|word| !word))
+    }
+
     pub(crate) fn with(mut self, other: &Live) -> Live {
         self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
         self
@@ -38,7 +43,7 @@ impl Live {
         each_word(field, mask, |word, bits| self.0[word] &= !bits);
     }
 
-    fn has(&self, field: Field, mask: u128) -> bool {
+    pub(crate) fn has(&self, field: Field, mask: u128) -> bool {
         let mut any = false;
         each_word(field, mask, |word, bits| any |= self.0[word] & bits != 0);
         any
@@ -103,15 +108,29 @@ pub(crate) fn seen_at_output() -> Live {
 #[derive(Debug)]
 pub(crate) struct Liveness {
     tables: Vec<Live>,
+    /// What outputs look at.
     seen: Live,
     /// Whether anything but dec_ttl looks at nw_ttl.
     pub(crate) ttl_is_read: bool,
 }
 
 impl Liveness {
+    /// What somebody looks at in tables, actions and outputs.
     pub(crate) fn of(pipeline: &Pipeline) -> Liveness {
-        let mut liveness =
-            Liveness { tables: vec![Live::NONE; 256], seen: seen_at_output(), ttl_is_read: false };
+        let mut seen = seen_at_output();
+        for field in [Field::InPortOxm, Field::TunDst, Field::TunIpv6Dst] {
+            seen.add(field, field.all_ones());
+        }
+        Liveness::with(pipeline, seen)
+    }
+
+    /// What decides the packet's way: what is only carried to the outputs is left out.
+    pub(crate) fn of_ways(pipeline: &Pipeline) -> Liveness {
+        Liveness::with(pipeline, Live::NONE)
+    }
+
+    fn with(pipeline: &Pipeline, seen: Live) -> Liveness {
+        let mut liveness = Liveness { tables: vec![Live::NONE; 256], seen, ttl_is_read: false };
         let numbers: Vec<u8> = pipeline.tables().collect();
         loop {
             let mut stable = true;
@@ -171,16 +190,16 @@ impl Liveness {
             Action::Push(src) => live.add(src.field, src.mask()),
             Action::Pop(_) | Action::Note(_) | Action::SetQueue(_) | Action::PopQueue => {}
             Action::OutputReg { src } => {
-                live = self.left(live);
+                live = live.with(&self.seen);
                 live.add(src.field, src.mask());
             }
             Action::Output { port, .. } | Action::OutputTruncated { port, .. } | Action::Enqueue { port, .. } => {
-                live = self.left(live);
+                live = live.with(&self.seen);
                 if *port == PortNo::TABLE {
                     live = live.with(self.at(0));
                 }
             }
-            Action::Controller(_) => live = self.left(live),
+            Action::Controller(_) => live = live.with(&self.seen),
             Action::Resubmit { table: to, .. } => live = live.with(self.at(to.unwrap_or(table))),
             Action::GotoTable(to) => live = live.with(self.at(*to)),
             Action::Ct(ct) => live = self.before_ct(ct, live),
@@ -214,15 +233,6 @@ impl Liveness {
             | Action::ModNwTtl(_)
             | Action::SetTunnel { .. }
             | Action::WriteMetadata { .. } => {}
-        }
-        live
-    }
-
-    /// An output sends the packet as it is, unless it came in there.
-    fn left(&self, live: Live) -> Live {
-        let mut live = live.with(&self.seen);
-        for field in [Field::InPortOxm, Field::TunDst, Field::TunIpv6Dst] {
-            live.add(field, field.all_ones());
         }
         live
     }

@@ -55,7 +55,12 @@ impl<'p> Bridge<'p> {
     ) -> Result<Bridge<'p>, VerifyError> {
         let mut program = Program::of(pipeline)?;
         let tunnel_words = usize::from(Field::Metadata.info().location.word);
-        let used: Vec<u64> = program.live.at(0).words()[..tunnel_words].to_vec();
+        // Where a packet was tunnelled to is asked of it again when it goes to a tunnel.
+        let mut used = *program.live.at(0);
+        for field in [Field::TunDst, Field::TunIpv6Dst] {
+            used.add(field, field.all_ones());
+        }
+        let used: Vec<u64> = used.words()[..tunnel_words].to_vec();
         let World { sets, space } = world;
         let came = incoming(&used);
         let valid = space.valid(sets, ports, &used);

@@ -46,16 +46,13 @@ impl Var {
 /// Fields that many flows tell apart, the ones first that large tables match; all others follow.
 const ORDER: &[Field] = &[
     Field::EthType,
-    Field::CtState,
-    Field::CtMark,
-    Field::CtLabel,
     Field::ArpOp,
     Field::ArpTpa,
     Field::NwProto,
     Field::IpFrag,
+    Field::EthDst,
     Field::NwDst,
     Field::Ipv6Dst,
-    Field::EthDst,
     Field::TcpDst,
     Field::VlanTci,
     Field::InPortOxm,
@@ -66,6 +63,10 @@ const ORDER: &[Field] = &[
     Field::ArpSha,
     Field::TcpSrc,
     Field::TunDst,
+    Field::NwTtl,
+    Field::CtState,
+    Field::CtMark,
+    Field::CtLabel,
 ];
 
 /// The variables in their order.

@@ -2,7 +2,7 @@
 
 use super::{Call, Explorer, Frame, List, Note, Now, TooMuch, What};
 use crate::bdd::Bdd;
-use crate::image::{Bit, Image, equal_within};
+use crate::image::{Bit, Image, equal_within, set_within};
 use crate::live::TUPLE;
 use crate::space::{CT_WORDS, FREE_STATES, MAX_CONNECTIONS, VLAN_PRESENT, Var, port_number};
 use footbridge_openflow::action::{Ct, CtZone, Subfield};
@@ -41,6 +41,12 @@ impl<'p> Explorer<'_, 'p> {
                 now.image.ttl_less = 0;
             }
             now.image.set(write.field, write.value, write.mask);
+            let written = now.frames.last().and_then(|frame| Some((frame.unit?, frame.next - 1)));
+            if let Some((unit, index)) = written {
+                for (bit, to) in self.program.varying(self.sets, self.space, unit, index) {
+                    now.image.set_bit_of(write.field, bit, to);
+                }
+            }
             return Some(now);
         }
         match action {
@@ -124,6 +130,7 @@ impl<'p> Explorer<'_, 'p> {
                     next: 0,
                     table,
                     flow,
+                    unit: None,
                     depth: now.trail.depth,
                     restore: Some(Box::new(now.image.clone())),
                     tracked: false,
@@ -333,6 +340,7 @@ impl<'p> Explorer<'_, 'p> {
             next: 0,
             table: from,
             flow,
+            unit: None,
             depth: now.trail.depth,
             restore: Some(Box::new(restore)),
             tracked: true,
@@ -358,22 +366,30 @@ impl<'p> Explorer<'_, 'p> {
             }
             return;
         }
-        // The packet says where: each port that there is, and those that are none.
+        // The packet says where: each port that there is, and what is none.
         let reserved = [PortNo::IN_PORT, PortNo::NORMAL, PortNo::FLOOD, PortNo::ALL, PortNo::CONTROLLER];
-        let ports: Vec<PortNo> = self.ports.iter().map(|(port, _)| port).chain(reserved).collect();
-        let mut left = now.packets;
-        for port in ports {
-            let short = port.0 & 0xffff;
-            if u64::from(short) >> src.bits.min(63) != 0 {
-                continue;
-            }
-            let number: Vec<Bit> =
-                (0..src.bits).map(|bit| Bit::Known(bit < 16 && short >> bit & 1 == 1)).collect();
-            let chosen = equal_within(self.sets, self.space, left, &bits, &number);
-            left = self.sets.without(left, chosen);
-            self.output(now, port, chosen);
+        let fits = |port: &PortNo| src.bits >= 16 || (port.0 & 0xffff) >> src.bits == 0;
+        let ports = self.ports.iter().map(|(port, _)| port).chain(reserved).filter(fits).collect();
+        self.output_by_bits(now, &bits, ports, now.packets);
+    }
+
+    /// Some of the ports, by the highest of the bits that the packet chooses one by.
+    fn output_by_bits(&mut self, now: &Now<'p>, bits: &[Bit], ports: Vec<PortNo>, packets: Bdd) {
+        if packets.is_none() {
+            return;
         }
-        self.emit(now, What::Lost(DropReason::NoSuchPort), left);
+        let Some((highest, rest)) = bits.split_last().filter(|_| !ports.is_empty()) else {
+            return match ports.first() {
+                Some(port) => self.output(now, *port, packets),
+                None => self.emit(now, What::Lost(DropReason::NoSuchPort), packets),
+            };
+        };
+        let set = set_within(self.sets, self.space, packets, *highest);
+        let unset = self.sets.without(packets, set);
+        let has = |port: &PortNo| rest.len() < 16 && port.0 >> rest.len() & 1 == 1;
+        let (with, without) = ports.into_iter().partition(has);
+        self.output_by_bits(now, rest, without, unset);
+        self.output_by_bits(now, rest, with, set);
     }
 
     /// `output`: to a port, or to those that a reserved number stands for.
@@ -508,7 +524,25 @@ impl<'p> Explorer<'_, 'p> {
         let lost = self.sets.and(left, alone);
         self.emit(now, What::Lost(DropReason::NormalNoPort), lost);
         left = self.sets.without(left, alone);
-        self.emit(now, What::Normal, left);
+        // A tag that says nothing is taken off (`priority-tags=never`).
+        let empty = now.image.is(self.sets, self.space, Field::VlanTci, VLAN_PRESENT);
+        let untagged = self.sets.and(left, empty);
+        if !untagged.is_none() {
+            let mut bare = now.clone();
+            let under = bare.image.covered.pop().unwrap_or_else(|| vec![Bit::Known(false); 16]);
+            bare.image.write(Subfield::whole(Field::VlanTci), &under);
+            self.switch(&bare, untagged);
+        }
+        left = self.sets.without(left, empty);
+        self.switch(now, left);
+    }
+
+    fn switch(&mut self, now: &Now<'p>, packets: Bdd) {
+        if now.image.is_as_came(Field::InPortOxm) {
+            self.emit(now, What::Normal, packets);
+        } else {
+            self.flood(now, false, packets);
+        }
     }
 }
 
