@@ -8,9 +8,11 @@ use footbridge_node::tables::{self, Round, TableId};
 use footbridge_node::{NodeConfig, Subnet, identity};
 use footbridge_openflow::{Field, Key, MacAddr, Match, PortNames, PortNo};
 use footbridge_pipeline::FlowId;
-use footbridge_verify::{Counterexample, Layout, Node, Owner, Peer, Report, Verdict, Witness};
+use footbridge_verify::{Counterexample, Layout, Node, Owner, Peer, Region, Report, Verdict, Witness};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 /// The tables of our nodes, with these two ports.
 pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
@@ -95,6 +97,51 @@ pub(crate) fn node_of(
     Ok(node)
 }
 
+/// The pods of a cluster's other nodes, each as a peer of one address; nodes without an address are left out.
+pub(crate) fn elsewhere(cluster: &Cluster, node: &str) -> Vec<Peer> {
+    let others = cluster.nodes.values().filter(|other| other.name != node);
+    others
+        .filter_map(|other| Some((other, other.address?)))
+        .flat_map(|(other, tunnel)| {
+            cluster.pods_on(&other.name).map(move |pod| one_address(pod.address, tunnel))
+        })
+        .collect()
+}
+
+fn one_address(address: Ipv4Addr, tunnel: Ipv4Addr) -> Peer {
+    Peer { network: address, mask: Ipv4Addr::BROADCAST, tunnel }
+}
+
+/// For each of some nodes what is elsewhere, as their own bridges say: a node's address is the one that most
+/// others send its pods' packets to.
+pub(crate) fn elsewhere_by_dumps(nodes: &[Node], gateways: &[PortNo]) -> Vec<Vec<Peer>> {
+    let contains =
+        |peer: &Peer, address: Ipv4Addr| u32::from(address) & u32::from(peer.mask) == u32::from(peer.network);
+    let pods = |index: usize| {
+        nodes[index].owners.iter().filter(move |owner| gateways.get(index) != Some(&owner.port))
+    };
+    let address_of = |index: usize| {
+        let others = nodes.iter().enumerate().filter(|(other, _)| *other != index);
+        let peers = others.flat_map(|(_, node)| &node.peers);
+        let said = peers.filter(|peer| nodes[index].owners.iter().any(|owner| contains(peer, owner.address)));
+        let mut votes: BTreeMap<Ipv4Addr, usize> = BTreeMap::new();
+        said.for_each(|peer| *votes.entry(peer.tunnel).or_default() += 1);
+        votes.into_iter().max_by_key(|(_, count)| *count).map(|(address, _)| address)
+    };
+    let addresses: Vec<Option<Ipv4Addr>> = (0..nodes.len()).map(address_of).collect();
+    let of_others = |own: usize| {
+        let others = (0..nodes.len()).filter(|other| *other != own);
+        others
+            .flat_map(|other| {
+                // Nobody sends there: no packet's tunnel is this one.
+                let tunnel = addresses[other].unwrap_or(Ipv4Addr::UNSPECIFIED);
+                pods(other).map(move |owner| one_address(owner.address, tunnel))
+            })
+            .collect()
+    };
+    (0..nodes.len()).map(of_others).collect()
+}
+
 /// A report, ready to be printed in either form.
 #[derive(Debug, Serialize)]
 pub(crate) struct Printed {
@@ -157,15 +204,17 @@ struct Named {
 
 /// Make a report ready to be printed.
 pub(crate) fn printed(report: &Report, bridge: &walk::Bridge) -> Printed {
-    let claims = report.claims.iter().map(|(claim, verdict)| {
+    let claims = report.claims.iter().map(|(claim, verdict)| (claim.name(), claim.sentence(), verdict));
+    let properties = report.properties.iter().map(|(text, verdict)| ("property", text.as_str(), verdict));
+    let claims = claims.chain(properties).map(|(claim, says, verdict)| {
         let (word, why, examples, more): (_, _, &[Counterexample], _) = match verdict {
             Verdict::Proved => ("proved", None, &[], 0),
             Verdict::NotAsked(why) => ("not asked", Some(why.clone()), &[], 0),
             Verdict::Refuted(examples, more) => ("refuted", None, examples, *more),
         };
         Claimed {
-            claim: claim.name().to_owned(),
-            says: claim.sentence().to_owned(),
+            claim: claim.to_owned(),
+            says: says.to_owned(),
             verdict: word,
             why,
             counterexamples: examples.iter().map(|example| shown(example, bridge)).collect(),
@@ -281,6 +330,71 @@ impl Shown {
         if let Some(example) = &self.example {
             example.write(text);
         }
+    }
+}
+
+/// What two bridges treat differently, ready to be printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct PrintedDiff {
+    regions: Vec<PrintedRegion>,
+    /// Whether there are more.
+    more: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PrintedRegion {
+    /// All of these packets are treated like the example.
+    packets: String,
+    old: Example,
+    new: Example,
+}
+
+/// Make a comparison ready to be printed.
+pub(crate) fn printed_diff(
+    (regions, more): &(Vec<Region>, bool),
+    old: &walk::Bridge,
+    new: &walk::Bridge,
+) -> PrintedDiff {
+    let printed = regions.iter().map(|region| PrintedRegion {
+        packets: region.packets.display(old.names()).to_string(),
+        old: walked(&region.old, old),
+        new: walked(&region.new, new),
+    });
+    PrintedDiff { regions: printed.collect(), more: *more }
+}
+
+impl PrintedDiff {
+    /// Whether the bridges treat all packets alike.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.regions.is_empty()
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for region in &self.regions {
+            let packets = if region.packets.is_empty() { "every packet" } else { &region.packets };
+            let _ = writeln!(text, "differently: {packets}\n  for example: {}", region.old.packet);
+            for answer in &region.old.ct_next {
+                let _ = writeln!(text, "  --ct-next {answer}");
+            }
+            let path = |example: &Example| example.walk.iter().flat_map(Walk::path).collect::<Vec<_>>();
+            let (old, new) = (path(&region.old), path(&region.new));
+            // From where they part.
+            let common = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+            let common = common.min(old.len().min(new.len()).saturating_sub(1));
+            for (name, path) in [("old", &old), ("new", &new)] {
+                for step in path.iter().skip(common) {
+                    let _ = writeln!(text, "  {name}  {step}");
+                }
+            }
+        }
+        let _ = match (self.regions.len(), self.more) {
+            (0, _) => writeln!(text, "every packet is treated alike"),
+            (regions, false) => writeln!(text, "{regions} regions are treated differently"),
+            (regions, true) => writeln!(text, "{regions} regions are treated differently, and more"),
+        };
+        text
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::bdd::Bdd;
 use crate::explore::What;
 use crate::image::{Bit, Image, differ_within};
-use crate::node::{Layout, Node};
+use crate::node::{Layout, Node, Peer};
 use crate::program::is_miss;
 use crate::prove::{Bridge, World, from, leaves};
 use crate::report::{Claim, Counterexample, Verdict};
@@ -29,6 +29,19 @@ struct Own {
     entered: Bdd,
     /// Own requests for a peer's gateway.
     asked: Bdd,
+}
+
+/// Whether each pod here reaches those elsewhere, which stand as peers of one address each, and is reached.
+pub(crate) fn reachable(
+    bridge: &mut Bridge<'_>,
+    world: &mut World,
+    layout: &Layout,
+    node: &Node,
+    elsewhere: &[Peer],
+) -> Verdict {
+    let node = Node { owners: node.owners.clone(), peers: elsewhere.to_vec() };
+    let own = Own::of(bridge, world, layout, &node);
+    delivered(bridge, world, layout, &node, &own)
 }
 
 /// Ask everything that is asked of a node.

@@ -83,7 +83,9 @@ pub(crate) struct Exploration {
     /// Packets that are given up, with all that they sent.
     pub(crate) aborted: Bdd,
     pub(crate) notes: BTreeSet<Note>,
-    /// What each ct(table=) of the last way was answered from.
+    /// How many connections a packet was found to be of at most.
+    pub(crate) connections: u8,
+    /// What each ct(table=) of the longest way was answered from.
     pub(crate) calls: Vec<Call>,
 }
 
@@ -266,6 +268,7 @@ pub(crate) fn explore<'p>(
             doubled: Bdd::NONE,
             aborted: Bdd::NONE,
             notes: BTreeSet::new(),
+            connections: 0,
             calls: Vec::new(),
         },
     };

@@ -21,7 +21,8 @@
 //! | `program` | a pipeline that is looked up by sets |
 //! | `explore` | all packets through the tables |
 //! | [`node`] | who is where, as the tables themselves say |
-//! | `claims`, `general` | what is asked |
+//! | `claims`, `general`, [`property`] | what is asked |
+//! | [`diff`](mod@diff) | two bridges, compared |
 //! | [`replay`] | a counterexample on the evaluator |
 //!
 //! # Limits
@@ -31,20 +32,24 @@
 
 pub mod bdd;
 mod claims;
+pub mod diff;
 mod explore;
 mod general;
 mod image;
 mod live;
 pub mod node;
 mod program;
+pub mod property;
 mod prove;
 pub mod replay;
 pub mod report;
 mod space;
 
+pub use diff::{Region, diff};
 pub use explore::TooMuch;
 pub use node::{Layout, Node, Owner, Peer};
 pub use program::Unfollowed;
+pub use property::{Property, PropertyError, parse_properties};
 pub use prove::VerifyError;
 pub use replay::{Trace, Witness};
 pub use report::{Claim, Counterexample, Report, Verdict};
@@ -60,8 +65,21 @@ pub struct Questions<'a> {
     pub layout: Option<&'a Layout>,
     /// Who is where; without it, what the bridge's own forwarding tables say.
     pub node: Option<&'a Node>,
+    /// Pods on other nodes, each as a peer of its one address: whether they and those here reach each other
+    /// is asked if there are any.
+    pub elsewhere: &'a [Peer],
+    /// What else to ask.
+    pub properties: &'a [Property],
     /// Whether the ports are known, rather than taken from the flows.
     pub ports_given: bool,
+}
+
+/// Whether all flows can be followed.
+///
+/// # Errors
+/// The first that can't.
+pub fn check(pipeline: &Pipeline) -> Result<(), Unfollowed> {
+    program::Program::of(pipeline).map(drop)
 }
 
 /// Prove or refute every claim on a bridge.
@@ -95,13 +113,21 @@ pub fn verify(
                     }
                 ));
                 claims = claims::of_node(&mut bridge, &mut world, layout, &node);
+                let reachable = match questions.elsewhere {
+                    [] => Verdict::NotAsked("no pods of other nodes were given".to_owned()),
+                    elsewhere => claims::reachable(&mut bridge, &mut world, layout, &node, elsewhere),
+                };
+                claims.push((Claim::Reachable, reachable));
             }
         },
     }
     claims.extend(general::of_bridge(&mut bridge, &mut world, questions.ports_given, &mut notes));
+    let properties = questions.properties.iter();
+    let properties =
+        properties.map(|asked| (asked.text.clone(), property::ask(&mut bridge, &mut world, asked))).collect();
     if world.sets.exhausted() {
         return Err(TooMuch::Nodes.into());
     }
     claims.sort_by_key(|(claim, _)| *claim);
-    Ok(Report { claims, notes })
+    Ok(Report { claims, properties, notes })
 }

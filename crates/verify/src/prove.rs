@@ -53,17 +53,38 @@ impl<'p> Bridge<'p> {
         pipeline: &'p Pipeline,
         ports: &'p PortSet,
     ) -> Result<Bridge<'p>, VerifyError> {
-        let mut program = Program::of(pipeline)?;
-        let tunnel_words = usize::from(Field::Metadata.info().location.word);
-        // Where a packet was tunnelled to is asked of it again when it goes to a tunnel.
-        let mut used = *program.live.at(0);
-        for field in [Field::TunDst, Field::TunIpv6Dst] {
-            used.add(field, field.all_ones());
-        }
-        let used: Vec<u64> = used.words()[..tunnel_words].to_vec();
+        let program = Program::of(pipeline)?;
+        let used = tunnel_bits(&program);
+        Bridge::sent_through(world, pipeline, ports, program, &used)
+    }
+
+    /// Send every packet through two bridges, to be compared.
+    pub(crate) fn both_explored(
+        world: &mut World,
+        old: &'p Pipeline,
+        new: &'p Pipeline,
+        ports: &'p PortSet,
+    ) -> Result<[Bridge<'p>; 2], VerifyError> {
+        let programs = [Program::of(old)?, Program::of(new)?];
+        let [mut used, other] = [&programs[0], &programs[1]].map(tunnel_bits);
+        used.iter_mut().zip(other).for_each(|(word, other)| *word |= other);
+        let [of_old, of_new] = programs;
+        Ok([
+            Bridge::sent_through(world, old, ports, of_old, &used)?,
+            Bridge::sent_through(world, new, ports, of_new, &used)?,
+        ])
+    }
+
+    fn sent_through(
+        world: &mut World,
+        pipeline: &'p Pipeline,
+        ports: &'p PortSet,
+        mut program: Program<'p>,
+        used: &[u64],
+    ) -> Result<Bridge<'p>, VerifyError> {
         let World { sets, space } = world;
-        let came = incoming(&used);
-        let valid = space.valid(sets, ports, &used);
+        let came = incoming(used);
+        let valid = space.valid(sets, ports, used);
         let found = explore(sets, space, &mut program, ports, came.clone(), valid)?;
         Ok(Bridge { pipeline, ports, program, came, valid, found })
     }
@@ -141,6 +162,17 @@ impl Note {
             Note::Learning => "NORMAL is taken to send to any port that it could have learned, or to all",
         }
     }
+}
+
+/// The bits of tunnel headers that somebody looks at.
+fn tunnel_bits(program: &Program<'_>) -> Vec<u64> {
+    let mut used = *program.live.at(0);
+    // Where a packet was tunnelled to is asked of it again when it goes to a tunnel.
+    for field in [Field::TunDst, Field::TunIpv6Dst] {
+        used.add(field, field.all_ones());
+    }
+    let words = usize::from(Field::Metadata.info().location.word);
+    used.words()[..words].to_vec()
 }
 
 /// Whether packets leave in an event.

@@ -77,6 +77,8 @@ pub struct Counterexample {
 pub struct Report {
     /// Each claim once, in the order of [`Claim::ALL`].
     pub claims: Vec<(Claim, Verdict)>,
+    /// One's own properties, as they are written.
+    pub properties: Vec<(String, Verdict)>,
     /// What the claims rest on, and where more was allowed for than can happen.
     pub notes: Vec<String>,
 }
@@ -84,6 +86,8 @@ pub struct Report {
 impl Report {
     /// Whether no claim was refuted.
     pub fn holds(&self) -> bool {
-        self.claims.iter().all(|(_, verdict)| !matches!(verdict, Verdict::Refuted(..)))
+        let claims = self.claims.iter().map(|(_, verdict)| verdict);
+        let properties = self.properties.iter().map(|(_, verdict)| verdict);
+        claims.chain(properties).all(|verdict| !matches!(verdict, Verdict::Refuted(..)))
     }
 }

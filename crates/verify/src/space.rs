@@ -131,6 +131,23 @@ impl Space {
         sets.cube(&mut literals)
     }
 
+    /// The answers of ct() that are such as `matching` says of ct_state, ct_mark and ct_label, of the first
+    /// connection.
+    pub(crate) fn answers(&self, sets: &mut Sets, matching: &Match) -> Bdd {
+        let tracked = matching.terms().iter().filter(|term| CT_WORDS.contains(&term.word));
+        let mut literals = Vec::new();
+        for term in tracked {
+            for bit in bits(term.mask) {
+                let var = Var::of_connection(term.word, bit, 0);
+                // `trk` it always sets.
+                if self.level(var) != Level::MAX && !is_trk(term.word, bit) {
+                    literals.push((self.level(var), term.value >> bit & 1 == 1));
+                }
+            }
+        }
+        sets.cube(&mut literals)
+    }
+
     /// The packets whose field has one of some values.
     pub(crate) fn values(
         &self,
@@ -143,6 +160,19 @@ impl Space {
         sets.union(cubes)
     }
 
+    /// Whether a variable only says of what kind a packet is: tunnelled, tagged, a fragment.
+    pub(crate) fn says_kind(&self, level: Level) -> bool {
+        let tunnel = usize::from(Field::Metadata.info().location.word);
+        self.vars.get(level as usize).is_some_and(|var| {
+            let of = |field: Field| {
+                let location = field.info().location;
+                let bits = u16::from(location.shift)..u16::from(location.shift + field.info().width);
+                var.word() == usize::from(location.word) && bits.contains(&(var.0 % 64))
+            };
+            var.word() < tunnel || of(Field::VlanTci) || of(Field::IpFrag)
+        })
+    }
+
     /// What the packet and the answers are in an assignment.
     pub(crate) fn assignment(&self, assigned: &[Level]) -> Assignment {
         let mut words = vec![0_u64; WORDS];
@@ -152,6 +182,39 @@ impl Space {
             }
         }
         Assignment { words }
+    }
+
+    /// A condition on bits as text that a match would have: the fields it fixes, wholly or in part.
+    pub(crate) fn matching(&self, path: &[(Level, bool)]) -> Match {
+        let mut words = vec![(0_u64, 0_u64); KEY_WORDS];
+        for (level, value) in path {
+            if let Some((word, bit)) = self
+                .vars
+                .get(*level as usize)
+                .map(|var| (var.word(), var.0 % 64))
+                .filter(|(w, _)| *w < KEY_WORDS)
+            {
+                words[word].0 |= 1 << bit;
+                words[word].1 |= u64::from(*value) << bit;
+            }
+        }
+        let mut matching = Match::any();
+        let plain = Field::all().filter(|field| !field.name().starts_with('x'));
+        for field in plain {
+            let row = field.info();
+            let (word, shift) = (usize::from(row.location.word), row.location.shift);
+            let (mask, value) = if row.width > 64 {
+                let join = |h: u64, l: u64| u128::from(h) << 64 | u128::from(l);
+                (join(words[word].0, words[word + 1].0), join(words[word].1, words[word + 1].1))
+            } else {
+                (u128::from(words[word].0 >> shift), u128::from(words[word].1 >> shift))
+            };
+            let mask = mask & field.all_ones();
+            if mask != 0 {
+                matching.set(field, value & mask, mask);
+            }
+        }
+        matching
     }
 
     /// What no frame can be, taken away: what is left is what can come in.
@@ -296,6 +359,12 @@ impl Assignment {
             label: key.get(Field::CtLabel),
         }
     }
+}
+
+/// Whether a bit of the key is `trk` in ct_state.
+fn is_trk(word: u8, bit: u8) -> bool {
+    let place = Field::CtState.info().location;
+    (word, bit) == (place.word, place.shift + state::TRK.trailing_zeros() as u8)
 }
 
 /// The numbers of the bits that are set.

@@ -226,10 +226,10 @@ impl Bridge {
     /// What is said of a flow that verify can't follow, with its place.
     pub(crate) fn explain(&self, error: &VerifyError, file: &str) -> String {
         match error {
-            VerifyError::Unfollowed(unfollowed) => {
-                let line = self.line_of(unfollowed.flow).unwrap_or(0);
-                format!("{file}:{line}: {error}")
-            }
+            VerifyError::Unfollowed(unfollowed) => match self.line_of(unfollowed.flow) {
+                Some(line) => format!("{file}:{line}: {error}"),
+                None => format!("{file}: {error}"),
+            },
             VerifyError::TooMuch(_) => format!("{file}: {error}"),
         }
     }

@@ -329,6 +329,7 @@ impl<'p> Explorer<'_, 'p> {
         if now.trail.calls.len() > self.found.calls.len() {
             self.found.calls.clone_from(&now.trail.calls);
         }
+        self.found.connections = self.found.connections.max(connection + 1);
         self.found.notes.insert(Note::Tracking);
         let Some(table) = ct.table else {
             now.image = restore;

@@ -319,7 +319,7 @@ fn compare(world: &mut World, bridge: &mut Bridge<'_>, key: &Key, answers: &[Ans
     if given_up(&really_lost) != given_up(&lost) {
         return Err(format!("given up: evaluator {really_lost:?}, sets {lost:?}"));
     }
-    if really_out != out || !trace.controllers.is_empty() != told {
+    if really_out != out || trace.controllers.is_empty() == told {
         return Err(format!("outputs: evaluator {really_out:?}, sets {out:?}"));
     }
     if !given_up(&lost) {
@@ -349,7 +349,7 @@ fn disagreements(loops: bool, seeds: std::ops::Range<u64>) -> Vec<String> {
     let mut asked = 0;
     for seed in seeds.clone() {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        (0..8).for_each(|_| drop(random.below(2)));
+        (0..8).for_each(|_| _ = random.below(2));
         let pipeline = pipeline(&mut random, loops);
         let mut world = World::new();
         let mut bridge = match Bridge::explored(&mut world, &pipeline, &ports) {

@@ -76,5 +76,9 @@ pub(crate) fn layout() -> Layout {
 
 pub(crate) fn ask(pipeline: &Pipeline) -> Result<Report, VerifyError> {
     let layout = layout();
-    verify(pipeline, &ports(), &Questions { layout: Some(&layout), node: None, ports_given: true })
+    verify(
+        pipeline,
+        &ports(),
+        &Questions { layout: Some(&layout), node: None, elsewhere: &[], properties: &[], ports_given: true },
+    )
 }
