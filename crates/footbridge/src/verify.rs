@@ -6,7 +6,7 @@ use footbridge_node::config::{GATEWAY_PORT, GLOBAL_VIRTUAL_MAC, TUNNEL_PORT};
 use footbridge_node::state::NodeState;
 use footbridge_node::tables::{self, Round, TableId};
 use footbridge_node::{NodeConfig, Subnet, identity};
-use footbridge_openflow::{Field, Key, MacAddr, Match, PortNames, PortNo};
+use footbridge_openflow::{MacAddr, Match, PortNames, PortNo};
 use footbridge_pipeline::FlowId;
 use footbridge_verify::{Counterexample, Layout, Node, Owner, Peer, Region, Report, Verdict, Witness};
 use serde::Serialize;
@@ -243,39 +243,11 @@ fn named(flow: FlowId, bridge: &walk::Bridge) -> Option<Named> {
 pub(crate) fn walked(witness: &Witness, bridge: &walk::Bridge) -> Example {
     let answers: Vec<CtAnswer> = witness.answers.iter().map(CtAnswer::from).collect();
     Example {
-        packet: packet_text(&witness.key, bridge.names()),
+        packet: witness.packet(bridge.names()),
         ct_next: answers.iter().map(ToString::to_string).collect(),
         table: witness.table,
         walk: witness.table.is_none().then(|| bridge.walk(&witness.key, &answers)),
     }
-}
-
-/// A packet in the words that `walk` reads: what is 0 is left out.
-fn packet_text(key: &Key, names: &PortNames) -> String {
-    let mut matching = Match::any();
-    let type_of = Match::any().with(Field::EthType, key.get(Field::EthType));
-    for field in Field::all().filter(|field| !field.name().starts_with('x') && *field != Field::InPortOxm) {
-        let value = key.get(field);
-        let has_layer = match footbridge_pipeline::packet::is_packet_field(field) {
-            true => field == Field::EthType || applies(field, key, &type_of),
-            false => field != Field::ActsetOutput,
-        };
-        if value != 0 && has_layer {
-            matching.set(field, value, field.all_ones());
-        }
-    }
-    matching.display(names).to_string()
-}
-
-/// Whether the packet has the field's layer.
-fn applies(field: Field, key: &Key, type_of: &Match) -> bool {
-    let below = type_of
-        .clone()
-        .with(Field::NwProto, key.get(Field::NwProto))
-        .with(Field::Icmpv6Type, key.get(Field::Icmpv6Type))
-        .with(Field::Icmpv6Code, key.get(Field::Icmpv6Code))
-        .with(Field::VlanTci, key.get(Field::VlanTci));
-    field.info().prereq.holds(&below)
 }
 
 impl Printed {

@@ -1,7 +1,7 @@
 //! A counterexample on the evaluator: nothing is claimed of a packet that was not seen to happen to it.
 
 use crate::space::Answer;
-use footbridge_openflow::{Action, Key, PortNo};
+use footbridge_openflow::{Action, Field, Key, Match, PortNames, PortNo};
 use footbridge_pipeline::conntrack::{Memo, Outcome, Request, Tracker, state};
 use footbridge_pipeline::packet::Frame;
 use footbridge_pipeline::{Drop, DropReason, Entry, Fdb, FlowId, Observer, Pipeline, PortSet, Time};
@@ -16,6 +16,31 @@ pub struct Witness {
     pub answers: Vec<Answer>,
     /// The only table that it is looked up in: no packet that comes in gets there and shows it.
     pub table: Option<u8>,
+}
+
+impl Witness {
+    /// The packet in the words that flow text, `walk` and `ofproto/trace` have: what is 0 is left out.
+    pub fn packet(&self, names: &PortNames) -> String {
+        let mut matching = Match::any();
+        for field in Field::all().filter(|field| *field != Field::InPortOxm) {
+            let overlay = field.name().starts_with('x');
+            let value = self.key.get(field);
+            if value != 0 && !overlay && self.has(field) {
+                matching.set(field, value, field.all_ones());
+            }
+        }
+        matching.display(names).to_string()
+    }
+
+    /// Whether the packet has the field's layer, or could have it.
+    fn has(&self, field: Field) -> bool {
+        if !footbridge_pipeline::packet::is_packet_field(field) {
+            return field != Field::ActsetOutput;
+        }
+        let below = [Field::EthType, Field::NwProto, Field::Icmpv6Type, Field::Icmpv6Code, Field::VlanTci];
+        let below = below.into_iter().fold(Match::any(), |m, field| m.with(field, self.key.get(field)));
+        field.info().prereq.holds(&below)
+    }
 }
 
 /// What happened to a packet.
