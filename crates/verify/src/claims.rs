@@ -1,7 +1,7 @@
 //! What is claimed of a node's bridge: guard, responder, misses, delivery.
 
 use crate::bdd::Bdd;
-use crate::explore::What;
+use crate::explore::{Event, What};
 use crate::image::{Bit, Image, differ_within};
 use crate::node::{Layout, Node, Peer};
 use crate::program::is_miss;
@@ -108,10 +108,13 @@ impl Own {
             .iter()
             .map(|peer| arp().with(Field::ArpOp, REQUEST).with(Field::ArpTpa, u32::from(peer.gateway())));
         let requests = union(world, requests.collect());
-        let beyond = |table: &u8| *table != layout.classifier && *table != layout.guard;
-        let arrived = bridge.found.arrived.iter().filter(|(table, _)| beyond(table)).map(|(_, set)| *set);
+        // Whatever gets further gets first to where these two tables send it.
+        let own = [layout.classifier, layout.guard];
+        let mut beyond: Vec<u8> = own.iter().flat_map(|table| bridge.program.sends_to(*table)).collect();
+        beyond.retain(|table| !own.contains(table));
+        let arrived: Vec<Bdd> = beyond.into_iter().map(|table| bridge.arrived(table)).collect();
         let arrived = world.sets.union(arrived);
-        let left = bridge.union(world, leaves);
+        let left = bridge.union(world, |event| leaves(event) && is_of(bridge, event, &own));
         Own {
             tunnel: bridge.set(world, &from(layout.tunnel)),
             arp: bridge.set(world, &arp()),
@@ -121,6 +124,12 @@ impl Own {
             own_ip,
         }
     }
+}
+
+/// Whether it is the doing of a flow of these tables.
+fn is_of(bridge: &Bridge<'_>, event: &Event, tables: &[u8]) -> bool {
+    let table = event.flow.map(|place| bridge.program.flows[place].entry.flow.table);
+    table.is_some_and(|table| tables.contains(&table))
 }
 
 fn arp_sender(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &Own) -> Verdict {
@@ -150,9 +159,8 @@ fn arp_sender(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: 
         }
     }
     if found.is_none() {
-        let left = bridge.union(world, leaves);
-        let tunnelled = world.sets.and(left, own.arp);
-        let tunnelled = world.sets.and(tunnelled, own.tunnel);
+        let of_tunnel = world.sets.and(own.arp, own.tunnel);
+        let tunnelled = bridge.union_within(world, of_tunnel, leaves);
         found = bridge.refute(world, tunnelled, "ARP from a tunnel is let in", |trace, _| trace.left());
     }
     verdict(found)
@@ -189,10 +197,8 @@ fn own_ip(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &Own
 }
 
 fn guard_silent(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout) -> Verdict {
-    let sent = bridge.union(world, |event| {
-        let table = event.flow.map(|place| bridge.program.flows[place].entry.flow.table);
-        leaves(event) && table.is_some_and(|table| table == layout.classifier || table == layout.guard)
-    });
+    let own = [layout.classifier, layout.guard];
+    let sent = bridge.union(world, |event| leaves(event) && is_of(bridge, event, &own));
     let what = "a packet is sent by the classifier or the guard";
     verdict(bridge.refute(world, sent, what, |trace, _| trace.left()))
 }
@@ -270,8 +276,7 @@ fn answered(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &O
 }
 
 fn stays_here(bridge: &mut Bridge<'_>, world: &mut World, own: &Own) -> Verdict {
-    let elsewhere = bridge.union(world, |event| leaves(event) && event.what != What::Back);
-    let elsewhere = world.sets.and(own.asked, elsewhere);
+    let elsewhere = bridge.union_within(world, own.asked, |event| leaves(event) && event.what != What::Back);
     verdict(bridge.refute(
         world,
         elsewhere,
@@ -331,21 +336,21 @@ fn switched(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &O
     if found.is_some() {
         return verdict(found);
     }
-    let also = bridge.union(world, |event| leaves(event) && event.what != What::Normal);
-    let also = world.sets.and(also, others);
+    let also = bridge.union_within(world, others, |event| leaves(event) && event.what != What::Normal);
     verdict(bridge.refute(world, also, "ARP that should be switched goes elsewhere too", |trace, _| {
         trace.outputs.len() >= 2 || !trace.controllers.is_empty()
     }))
 }
 
 /// Packets that a policy drops.
-pub(crate) fn dropped_by_policy(bridge: &Bridge<'_>, world: &mut World, layout: &Layout) -> Bdd {
-    let rows = bridge.program.flows.iter().zip(&bridge.found.hits);
-    let drops = rows.filter(|(row, _)| {
-        let flow = &row.entry.flow;
+fn dropped_by_policy(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout) -> Bdd {
+    let drops = |place: &usize| {
+        let flow = &bridge.program.flows[*place].entry.flow;
         layout.policies.contains(&flow.table) && flow.actions.is_empty()
-    });
-    world.sets.union(drops.map(|(_, hits)| *hits).collect::<Vec<_>>())
+    };
+    let places: Vec<usize> = (0..bridge.program.flows.len()).filter(drops).collect();
+    let hits: Vec<Bdd> = places.into_iter().map(|place| bridge.hits(world, place)).collect();
+    world.sets.union(hits)
 }
 
 /// Connections whose first packet this is, as ct() finds them.
@@ -526,7 +531,7 @@ fn miss(
             .iter()
             .copied()
             .find(|place| bridge.program.flows[*place].entry.flow.matching == Match::any())?;
-        let (id, hits) = (bridge.program.flows[everything].entry.id, bridge.found.hits[everything]);
+        let (id, hits) = (bridge.program.flows[everything].entry.id, bridge.hits(world, everything));
         let what = format!("table {table} takes every packet, and should have no miss");
         return bridge
             .refute(world, hits, what.clone(), move |trace, _| trace.took(id))
@@ -544,7 +549,7 @@ fn miss(
     };
     let row = bridge.program.flows[place].entry;
     if row.flow.actions != wanted {
-        let (id, hits) = (row.id, bridge.found.hits[place]);
+        let (id, hits) = (row.id, bridge.hits(world, place));
         let what = format!("table {table}'s miss does something else than it should");
         return bridge
             .refute(world, hits, what.clone(), move |trace, _| trace.took(id))

@@ -70,8 +70,10 @@ pub(crate) enum Note {
 #[derive(Debug)]
 pub(crate) struct Exploration {
     pub(crate) events: Vec<Event>,
-    /// Which packets each flow takes.
+    /// Which packets each flow takes, but for what it takes as one of a unit.
     pub(crate) hits: Vec<Bdd>,
+    /// Which packets each unit takes.
+    pub(crate) unit_hits: BTreeMap<usize, Bdd>,
     /// Which packets come to each table.
     pub(crate) arrived: BTreeMap<u8, Bdd>,
     /// Which come there again.
@@ -209,8 +211,6 @@ pub(crate) struct Explorer<'e, 'p> {
     /// The number of each event, in the order of their first packets.
     order: Vec<(What, Option<usize>, Image)>,
     too_much: Option<TooMuch>,
-    /// What each unit takes.
-    unit_hits: BTreeMap<usize, Bdd>,
     found: Exploration,
 }
 
@@ -258,10 +258,10 @@ pub(crate) fn explore<'p>(
         events: hashbrown::HashMap::new(),
         order: Vec::new(),
         too_much: None,
-        unit_hits: BTreeMap::new(),
         found: Exploration {
             events: Vec::new(),
             hits,
+            unit_hits: BTreeMap::new(),
             arrived: BTreeMap::new(),
             again: BTreeMap::new(),
             disputed: BTreeMap::new(),
@@ -297,11 +297,6 @@ impl<'p> Explorer<'_, 'p> {
                 if let Some(too_much) = self.too_much {
                     return Err(too_much);
                 }
-            }
-        }
-        for (unit, packets) in std::mem::take(&mut self.unit_hits) {
-            for (place, hits) in self.program.shares(self.sets, self.space, unit, packets) {
-                self.found.hits[place] = self.sets.or(self.found.hits[place], hits);
             }
         }
         let aborted = self.found.aborted;
@@ -425,7 +420,7 @@ impl<'p> Explorer<'_, 'p> {
                     (place, None)
                 }
                 Taker::Unit(unit) => {
-                    let all = self.unit_hits.entry(unit).or_insert(Bdd::NONE);
+                    let all = self.found.unit_hits.entry(unit).or_insert(Bdd::NONE);
                     *all = self.sets.or(*all, packets);
                     (self.program.units[unit].members.first().copied().unwrap_or_default(), Some(unit))
                 }

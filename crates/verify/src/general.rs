@@ -47,10 +47,15 @@ pub(crate) fn of_bridge(
 fn dead_flows(bridge: &mut Bridge<'_>, world: &mut World, notes: &mut Vec<String>) -> Verdict {
     let (mut found, mut more) = (Vec::new(), 0);
     let tables: Vec<u8> = bridge.program.tables().collect();
+    let idle: BTreeSet<usize> = bridge.idle(world).into_iter().collect();
     for table in tables {
         let order = bridge.program.order(table).to_vec();
         let complete = complete_conjunctions(bridge, &order);
-        let dead: Vec<usize> = order.iter().copied().filter(|place| is_dead(bridge, *place)).collect();
+        let dead: Vec<usize> = order
+            .iter()
+            .copied()
+            .filter(|place| idle.contains(place) && may_be_dead(bridge, *place))
+            .collect();
         let (dead, lacking): (Vec<usize>, Vec<usize>) = dead.into_iter().partition(|place| {
             let id = bridge.program.flows[*place].entry.flow.matching.exact(Field::ConjId);
             id.is_none_or(|id| complete.contains(&id))
@@ -87,12 +92,12 @@ fn dead_flows(bridge: &mut Bridge<'_>, world: &mut World, notes: &mut Vec<String
     }
 }
 
-/// No packet hits it. Conjunctive flows hit by their conjunction only, and a table's miss may be there for
-/// what does not come.
-fn is_dead(bridge: &Bridge<'_>, place: usize) -> bool {
+/// Conjunctive flows take packets by their conjunction only, and a table's miss may be there for what does
+/// not come.
+fn may_be_dead(bridge: &Bridge<'_>, place: usize) -> bool {
     let row = &bridge.program.flows[place];
     let flow = &row.entry.flow;
-    bridge.found.hits[place].is_none() && !row.conjunctive && !is_miss(&flow.matching, flow.priority)
+    !row.conjunctive && !is_miss(&flow.matching, flow.priority)
 }
 
 /// The conjunctions that have flows for all their clauses.

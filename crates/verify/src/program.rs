@@ -38,6 +38,8 @@ pub(crate) struct Program<'p> {
 pub(crate) struct Row<'p> {
     pub(crate) entry: &'p Arc<Entry>,
     pub(crate) conjunctive: bool,
+    /// Its unit, in [`Program::units`].
+    pub(crate) unit: usize,
     /// Flows of the same priority that take some of the same packets and do different things.
     pub(crate) rivals: Vec<usize>,
     /// What it takes of the packets that are as they came in.
@@ -99,7 +101,7 @@ impl<'p> Program<'p> {
                     entry.flow.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }));
                 table.conjunctive |= conjunctive;
                 table.order.push(flows.len());
-                flows.push(Row { entry, conjunctive, rivals: Vec::new(), as_came: None });
+                flows.push(Row { entry, conjunctive, unit: 0, rivals: Vec::new(), as_came: None });
             }
             table.order.sort_by_key(|place| {
                 let entry = flows[*place].entry;
@@ -147,6 +149,9 @@ impl<'p> Program<'p> {
                 }
             }
         }
+        for (number, unit) in units.iter().enumerate() {
+            unit.members.iter().for_each(|place| flows[*place].unit = number);
+        }
         let counts_lookups = may_reach_limits(pipeline);
         Ok(Program {
             flows,
@@ -167,6 +172,17 @@ impl<'p> Program<'p> {
     /// The tables that have flows.
     pub(crate) fn tables(&self) -> impl Iterator<Item = u8> {
         self.tables.keys().copied()
+    }
+
+    /// The tables that flows of one send packets to.
+    pub(crate) fn sends_to(&self, table: u8) -> Vec<u8> {
+        let mut found = Vec::new();
+        for place in self.order(table) {
+            targets(&self.flows[*place].entry.flow.actions, table, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Whether ct() may be met from a table on.
@@ -301,27 +317,9 @@ impl<'p> Program<'p> {
     }
 
     /// What a flow takes of the packets that are as they came in.
-    fn member_takes(&mut self, sets: &mut Sets, space: &Space, place: usize) -> Bdd {
+    pub(crate) fn member_takes(&mut self, sets: &mut Sets, space: &Space, place: usize) -> Bdd {
         let row = &mut self.flows[place];
         *row.as_came.get_or_insert_with(|| space.set(sets, &row.entry.flow.matching))
-    }
-
-    /// What each flow took of what its unit took.
-    pub(crate) fn shares(
-        &mut self,
-        sets: &mut Sets,
-        space: &Space,
-        unit: usize,
-        hits: Bdd,
-    ) -> Vec<(usize, Bdd)> {
-        let members = self.units[unit].members.clone();
-        members
-            .into_iter()
-            .map(|place| {
-                let takes = self.member_takes(sets, space, place);
-                (place, sets.and(hits, takes))
-            })
-            .collect()
     }
 
     /// The bits that action `index` of a unit writes differently for different packets.

@@ -1,6 +1,6 @@
 //! One bridge, explored once, and what is asked of it.
 
-use crate::bdd::{Bdd, Sets};
+use crate::bdd::{Bdd, Level, Sets};
 use crate::explore::{Event, Exploration, Note, TooMuch, What, explore, incoming};
 use crate::image::Image;
 use crate::program::{Program, Unfollowed};
@@ -99,6 +99,45 @@ impl<'p> Bridge<'p> {
     /// The union of what happens in the events that `which` chooses.
     pub(crate) fn union(&self, world: &mut World, which: impl Fn(&Event) -> bool) -> Bdd {
         world.sets.union(self.found.events.iter().filter(|event| which(event)).map(|event| event.packets))
+    }
+
+    /// Of some packets those to which happens what `which` chooses.
+    pub(crate) fn union_within(&self, world: &mut World, within: Bdd, which: impl Fn(&Event) -> bool) -> Bdd {
+        let chosen = self.found.events.iter().filter(|event| which(event));
+        let parts: Vec<Bdd> = chosen.map(|event| world.sets.and(event.packets, within)).collect();
+        world.sets.union(parts)
+    }
+
+    /// The packets that a flow takes.
+    pub(crate) fn hits(&mut self, world: &mut World, place: usize) -> Bdd {
+        let World { sets, space } = world;
+        let unit = self.program.flows[place].unit;
+        match self.found.unit_hits.get(&unit).copied() {
+            None => self.found.hits[place],
+            Some(all) => {
+                let takes = self.program.member_takes(sets, space, place);
+                let share = sets.and(all, takes);
+                sets.or(self.found.hits[place], share)
+            }
+        }
+    }
+
+    /// The places of the flows that take no packet.
+    pub(crate) fn idle(&mut self, world: &mut World) -> Vec<usize> {
+        // Where one flow of a unit takes a packet, the others mostly take the same with their own values.
+        let examples: hashbrown::HashMap<usize, Vec<Level>> = (self.found.unit_hits.iter())
+            .filter_map(|(unit, hits)| Some((*unit, world.sets.smallest(*hits)?)))
+            .collect();
+        let idle = |bridge: &mut Self, world: &mut World, place: usize| {
+            let row = &bridge.program.flows[place];
+            let (unit, matching) = (row.unit, &row.entry.flow.matching);
+            let alike =
+                examples.get(&unit).zip(bridge.found.unit_hits.get(&unit)).is_some_and(|(example, hits)| {
+                    world.sets.contains(*hits, &world.space.with_match(example, matching))
+                });
+            !alike && bridge.hits(world, place).is_none()
+        };
+        (0..self.program.flows.len()).filter(|place| idle(self, world, *place)).collect()
     }
 
     /// The packets that come to a table.

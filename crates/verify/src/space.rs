@@ -160,6 +160,20 @@ impl Space {
         sets.union(cubes)
     }
 
+    /// An assignment with the bits that a match compares as it wants them.
+    pub(crate) fn with_match(&self, assigned: &[Level], matching: &Match) -> Vec<Level> {
+        let mut literals = Vec::new();
+        for term in matching.terms() {
+            let of_term = |bit| (self.level(Var::new(term.word, bit)), term.value >> bit & 1 == 1);
+            literals.extend(bits(term.mask).map(of_term));
+        }
+        let compared = |level: &Level| literals.iter().any(|(other, _)| other == level);
+        let mut with: Vec<Level> = assigned.iter().copied().filter(|level| !compared(level)).collect();
+        with.extend(literals.iter().filter(|(_, value)| *value).map(|(level, _)| *level));
+        with.sort_unstable();
+        with
+    }
+
     /// Whether a variable only says of what kind a packet is: tunnelled, tagged, a fragment.
     pub(crate) fn says_kind(&self, level: Level) -> bool {
         let tunnel = usize::from(Field::Metadata.info().location.word);

@@ -266,14 +266,13 @@ fn compare(world: &mut World, bridge: &mut Bridge<'_>, key: &Key, answers: &[Ans
     let witness = Witness { key: key.clone(), answers: answered.collect(), table: None };
     let trace = replay(bridge.pipeline, bridge.ports, &witness);
     let taken: BTreeSet<u64> = trace.lookups.iter().filter_map(|(_, flow)| flow.map(|flow| flow.0)).collect();
-    let said: BTreeSet<u64> = bridge
-        .program
-        .flows
-        .iter()
-        .zip(&bridge.found.hits)
-        .filter(|(_, hits)| world.sets.contains(**hits, &assigned))
-        .map(|(row, _)| row.entry.id.0)
-        .collect();
+    let mut said: BTreeSet<u64> = BTreeSet::new();
+    for place in 0..bridge.program.flows.len() {
+        let hits = bridge.hits(world, place);
+        if world.sets.contains(hits, &assigned) {
+            said.insert(bridge.program.flows[place].entry.id.0);
+        }
+    }
     let of = |ids: &BTreeSet<u64>| {
         bridge
             .pipeline
