@@ -162,6 +162,28 @@ impl Sets {
         })
     }
 
+    /// The assignments in which some variables, of rising levels, have the values of one of the rows; each row
+    /// has a value for each. Costs no more than the diagram has nodes, where a union of cubes would be built
+    /// over and over.
+    pub fn rows(&mut self, levels: &[Level], rows: &mut [Vec<bool>]) -> Bdd {
+        rows.sort_unstable();
+        self.sorted_rows(levels, rows, 0)
+    }
+
+    fn sorted_rows(&mut self, levels: &[Level], rows: &[Vec<bool>], depth: usize) -> Bdd {
+        match (rows, levels.get(depth)) {
+            ([], _) => Bdd::NONE,
+            (_, None) => Bdd::ALL,
+            (_, Some(level)) => {
+                let set = |row: &Vec<bool>| row.get(depth).copied().unwrap_or(false);
+                let (low, high) = rows.split_at(rows.partition_point(|row| !set(row)));
+                let low = self.sorted_rows(levels, low, depth + 1);
+                let high = self.sorted_rows(levels, high, depth + 1);
+                self.node(*level, low, high)
+            }
+        }
+    }
+
     /// The assignments in which two variables are equal.
     pub fn equal(&mut self, a: Level, b: Level) -> Bdd {
         if a == b {

@@ -76,6 +76,11 @@ fn ip() -> Match {
     Match::any().with(Field::EthType, IPV4)
 }
 
+/// What goes to a peer's pods.
+fn to_peer(peer: &Peer) -> Match {
+    ip().with_masked(Field::NwDst, u32::from(peer.network), u32::from(peer.mask))
+}
+
 pub(crate) fn verdict(found: Option<Counterexample>) -> Verdict {
     found.map_or(Verdict::Proved, |found| Verdict::Refuted(vec![found], 0))
 }
@@ -84,8 +89,7 @@ impl Own {
     fn of(bridge: &Bridge<'_>, world: &mut World, layout: &Layout, node: &Node) -> Own {
         let union = |world: &mut World, matches: Vec<Match>| {
             let World { sets, space } = world;
-            let each: Vec<Bdd> = matches.iter().map(|matching| space.set(sets, matching)).collect();
-            let all = sets.union(each);
+            let all = space.any(sets, matches);
             sets.and(all, bridge.valid)
         };
         let of_port = |matching: Match, port: PortNo| matching.with(Field::InPortOxm, port.0);
@@ -387,27 +391,24 @@ fn delivered(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, node: 
     }
     let leaving: BTreeMap<PortNo, Bdd> =
         leaving.into_iter().map(|(port, sets)| (port, world.sets.union(sets))).collect();
+    // Who may send, narrowed once; each receiver then only adds its own address on top.
+    let senders = world.sets.and(own.own_ip, calls);
+    let from_peers = world.sets.and(own.tunnel, calls);
     let mut wanted: BTreeMap<PortNo, Vec<Bdd>> = BTreeMap::new();
     for owner in &node.owners {
+        let World { sets, space } = world;
         let to = ip().with(Field::NwDst, u32::from(owner.address));
-        let routed =
-            to.clone().with(Field::EthDst, layout.virtual_mac).with(Field::InPortOxm, layout.tunnel.0);
-        let direct = bridge.set(world, &to.with(Field::EthDst, owner.mac));
-        let own_port = bridge.set(world, &from(owner.port));
-        let direct = world.sets.and(direct, own.own_ip);
-        let direct = world.sets.without(direct, own_port);
-        let routed = bridge.set(world, &routed);
-        let both = world.sets.or(direct, routed);
-        wanted.entry(owner.port).or_default().push(world.sets.and(both, calls));
+        let direct = space.set(sets, &to.clone().with(Field::EthDst, owner.mac));
+        let direct = sets.and(direct, senders);
+        let own_port = space.set(sets, &from(owner.port));
+        let direct = sets.without(direct, own_port);
+        let routed = space.set(sets, &to.with(Field::EthDst, layout.virtual_mac));
+        let routed = sets.and(routed, from_peers);
+        wanted.entry(owner.port).or_default().push(sets.or(direct, routed));
     }
-    let to_peers = node.peers.iter().map(|peer| {
-        let to = ip().with_masked(Field::NwDst, u32::from(peer.network), u32::from(peer.mask));
-        world.space.set(&mut world.sets, &to)
-    });
-    let to_peers: Vec<Bdd> = to_peers.collect();
-    let to_peers = world.sets.union(to_peers);
-    let to_peers = world.sets.and(to_peers, own.own_ip);
-    wanted.entry(layout.tunnel).or_default().push(world.sets.and(to_peers, calls));
+    let to_peers = world.space.any(&mut world.sets, node.peers.iter().map(to_peer));
+    let to_peers = world.sets.and(to_peers, senders);
+    wanted.entry(layout.tunnel).or_default().push(to_peers);
     let wanted: BTreeMap<PortNo, Bdd> =
         wanted.into_iter().map(|(port, sets)| (port, world.sets.union(sets))).collect();
     let all = world.sets.union(wanted.values().copied());
@@ -455,20 +456,12 @@ fn wrong_addresses(
         .chain([(layout.tunnel, layout.virtual_mac.into())])
         .collect();
     // The tunnel's far end as it should be: each bit by the subnets for which it is set.
-    let mut far: Vec<Vec<Bdd>> = vec![Vec::new(); 32];
-    let mut subnets = Vec::new();
-    for peer in &node.peers {
-        let to = ip().with_masked(Field::NwDst, u32::from(peer.network), u32::from(peer.mask));
-        let subnet = world.space.set(&mut world.sets, &to);
-        subnets.push(subnet);
-        let end = u32::from(peer.tunnel);
-        far.iter_mut()
-            .enumerate()
-            .filter(|(bit, _)| end >> bit & 1 == 1)
-            .for_each(|(_, sets)| sets.push(subnet));
-    }
-    let subnets = world.sets.union(subnets);
-    let far: Vec<Bit> = far.into_iter().map(|sets| Bit::In(world.sets.union(sets))).collect();
+    let subnets = world.space.any(&mut world.sets, node.peers.iter().map(to_peer));
+    let far = (0..32).map(|bit| {
+        let with = node.peers.iter().filter(|peer| u32::from(peer.tunnel) >> bit & 1 == 1);
+        Bit::In(world.space.any(&mut world.sets, with.map(to_peer)))
+    });
+    let far: Vec<Bit> = far.collect();
     let mut wrong = Vec::new();
     for event in &bridge.found.events {
         let What::Sent(port) = event.what else { continue };

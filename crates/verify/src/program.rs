@@ -309,9 +309,9 @@ impl<'p> Program<'p> {
         if let Some(takes) = self.units[unit].takes {
             return takes;
         }
-        let members = self.units[unit].members.clone();
-        let each: Vec<Bdd> = members.into_iter().map(|place| self.member_takes(sets, space, place)).collect();
-        let takes = sets.union(each);
+        let members = self.units[unit].members.iter();
+        let matches = members.map(|place| self.flows[*place].entry.flow.matching.clone());
+        let takes = space.any(sets, matches);
         self.units[unit].takes = Some(takes);
         takes
     }
@@ -338,12 +338,7 @@ impl<'p> Program<'p> {
         varying.cloned().unwrap_or_default()
     }
 
-    fn all_varying(
-        &mut self,
-        sets: &mut Sets,
-        space: &Space,
-        unit: usize,
-    ) -> BTreeMap<usize, Vec<(u8, Bit)>> {
+    fn all_varying(&self, sets: &mut Sets, space: &Space, unit: usize) -> BTreeMap<usize, Vec<(u8, Bit)>> {
         let members = self.units[unit].members.clone();
         let first = members.first().copied().unwrap_or_default();
         let mut all = BTreeMap::new();
@@ -359,13 +354,9 @@ impl<'p> Program<'p> {
             let differing = values.iter().fold(0, |bits, value| bits | (value ^ own.value));
             let mut bits = Vec::new();
             for bit in (0..own.field.info().width).filter(|bit| differing >> bit & 1 == 1) {
-                let mut with = Vec::new();
-                for (place, value) in members.iter().zip(&values) {
-                    if value >> bit & 1 == 1 {
-                        with.push(self.member_takes(sets, space, *place));
-                    }
-                }
-                bits.push((bit, Bit::In(sets.union(with))));
+                let with = members.iter().zip(&values).filter(|(_, value)| *value >> bit & 1 == 1);
+                let with = with.map(|(place, _)| self.flows[*place].entry.flow.matching.clone());
+                bits.push((bit, Bit::In(space.any(sets, with))));
             }
             if !bits.is_empty() {
                 all.insert(index, bits);

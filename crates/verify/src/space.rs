@@ -9,6 +9,7 @@ use crate::bdd::{Bdd, Level, Sets};
 use footbridge_openflow::{Field, Key, Match, PortNo};
 use footbridge_pipeline::conntrack::state;
 use footbridge_pipeline::{PortKind, PortSet};
+use std::collections::BTreeMap;
 
 /// One bit: of word `0 / 64`, bit `0 % 64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,6 +149,31 @@ impl Space {
         sets.cube(&mut literals)
     }
 
+    /// The packets that one of some matches takes as they come in.
+    pub(crate) fn any(&self, sets: &mut Sets, matches: impl IntoIterator<Item = Match>) -> Bdd {
+        let mut by_mask: BTreeMap<Vec<(u8, u64)>, Vec<Match>> = BTreeMap::new();
+        for matching in matches {
+            let mask = matching.terms().iter().map(|term| (term.word, term.mask)).collect();
+            by_mask.entry(mask).or_default().push(matching);
+        }
+        let mut parts = Vec::new();
+        for (mask, matches) in by_mask {
+            let mut places: Vec<(Level, usize, u8)> = (mask.iter().enumerate())
+                .flat_map(|(term, (word, mask))| bits(*mask).map(move |bit| (term, *word, bit)))
+                .map(|(term, word, bit)| (self.level(Var::new(word, bit)), term, bit))
+                .collect();
+            places.sort_unstable();
+            let levels: Vec<Level> = places.iter().map(|(level, ..)| *level).collect();
+            let row = |matching: &Match| {
+                let value = |term: usize| matching.terms().get(term).map_or(0, |term| term.value);
+                places.iter().map(|(_, term, bit)| value(*term) >> bit & 1 == 1).collect()
+            };
+            let mut rows: Vec<Vec<bool>> = matches.iter().map(row).collect();
+            parts.push(sets.rows(&levels, &mut rows));
+        }
+        sets.union(parts)
+    }
+
     /// The packets whose field has one of some values.
     pub(crate) fn values(
         &self,
@@ -155,9 +181,7 @@ impl Space {
         field: Field,
         values: impl IntoIterator<Item = u128>,
     ) -> Bdd {
-        let cubes: Vec<Bdd> =
-            values.into_iter().map(|value| self.set(sets, &Match::any().with(field, value))).collect();
-        sets.union(cubes)
+        self.any(sets, values.into_iter().map(|value| Match::any().with(field, value)))
     }
 
     /// An assignment with the bits that a match compares as it wants them.

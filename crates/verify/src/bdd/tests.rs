@@ -67,6 +67,21 @@ fn equal_sets_are_equal_numbers() {
     assert!(!in_same);
 }
 
+#[test]
+fn rows_are_the_union_of_their_cubes() {
+    let mut sets = Sets::default();
+    let levels = [1, 3, 4, 9];
+    let mut rows: Vec<Vec<bool>> =
+        [3, 9, 1, 9, 12].map(|row: u32| (0..4).map(|bit| row >> bit & 1 == 1).collect()).to_vec();
+    let mut union = Bdd::NONE;
+    for row in &rows {
+        let cube = sets.cube(&mut levels.into_iter().zip(row.iter().copied()).collect());
+        union = sets.or(union, cube);
+    }
+    assert_eq!(sets.rows(&levels, &mut rows), union);
+    assert_eq!(sets.rows(&levels, &mut []), Bdd::NONE);
+}
+
 /// What a node of many peers asks for: paths cut out of a large set cost the path.
 #[test]
 fn cutting_a_path_costs_the_path() {
