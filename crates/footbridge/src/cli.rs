@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod lab;
 pub(crate) mod show;
 pub(crate) mod switch;
+pub(crate) mod verify;
 pub(crate) mod walk;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,8 @@ enum Command {
     Conntrack(show::Conntrack),
     /// Take one packet through a bridge's flows, offline
     Walk(walk::Arguments),
+    /// Prove or refute, over all packets, what a bridge's flows should do, offline
+    Verify(verify::Arguments),
     /// Say what this machine has and lacks
     Check(check::Arguments),
     /// Serve a pod's web page
@@ -59,6 +62,7 @@ impl Cli {
             Command::Ports(arguments) => arguments.run(),
             Command::Conntrack(arguments) => arguments.run(),
             Command::Walk(arguments) => arguments.run(),
+            Command::Verify(arguments) => arguments.run(),
             Command::Check(arguments) => arguments.run(),
             Command::LabWeb(arguments) => arguments.run(),
         }

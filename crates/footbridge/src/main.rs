@@ -6,6 +6,7 @@
 
 mod cli;
 mod lab;
+mod verify;
 mod walk;
 
 use clap::Parser;

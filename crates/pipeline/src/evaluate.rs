@@ -21,6 +21,7 @@ mod stack;
 mod tests;
 
 pub(crate) use actions::{belongs_in_action_set, belongs_in_ct_exec};
+pub use normal::RESERVED_MULTICAST;
 
 use crate::conntrack::{Conntrack, Memo, Tracker};
 use crate::drop_reason::DropReason;

@@ -13,8 +13,10 @@ use footbridge_pipeline::conntrack::{Memo, Outcome, Request, Tracker, state};
 use footbridge_pipeline::observer::{Choice, List};
 use footbridge_pipeline::packet::Frame;
 use footbridge_pipeline::{Drop, Entry, Fdb, FlowId, Observer, Pipeline, PortKind, PortSet, Refusal, Time};
+use footbridge_verify::{Answer, VerifyError};
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -161,6 +163,7 @@ pub(crate) struct Dropped {
 pub(crate) struct CtAnswer {
     state: u8,
     mark: u32,
+    label: u128,
 }
 
 impl Bridge {
@@ -187,6 +190,48 @@ impl Bridge {
     /// The ports' names.
     pub(crate) fn names(&self) -> &PortNames {
         &self.names
+    }
+
+    /// The flows.
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The ports.
+    pub(crate) fn ports(&self) -> &PortSet {
+        &self.ports
+    }
+
+    /// A flow's line in the dump.
+    pub(crate) fn line_of(&self, flow: FlowId) -> Option<usize> {
+        self.lines.get(&flow).copied()
+    }
+
+    /// The bridge with the ports that its flows name, for want of a list of them.
+    pub(crate) fn with_ports_of_flows(mut self, tunnel: PortNo) -> Bridge {
+        let kind = |port| if port == tunnel { PortKind::Tunnel } else { PortKind::Ordinary };
+        for entry in self.pipeline.entries() {
+            let matched = entry.flow.matching.exact(Field::InPort).map(|port| PortNo(port as u32));
+            let named = entry.flow.actions.iter().filter_map(|action| match action {
+                Action::Output { port, .. } | Action::OutputTruncated { port, .. } => Some(*port),
+                _ => None,
+            });
+            for port in matched.into_iter().chain(named).filter(|port| port.is_ordinary()) {
+                self.ports.insert(port, kind(port));
+            }
+        }
+        self
+    }
+
+    /// What is said of a flow that verify can't follow, with its place.
+    pub(crate) fn explain(&self, error: &VerifyError, file: &str) -> String {
+        match error {
+            VerifyError::Unfollowed(unfollowed) => match self.line_of(unfollowed.flow) {
+                Some(line) => format!("{file}:{line}: {error}"),
+                None => format!("{file}: {error}"),
+            },
+            VerifyError::TooMuch(_) => format!("{file}: {error}"),
+        }
     }
 
     /// Take a packet through; `answers` are what ct() finds, one after the other.
@@ -222,7 +267,7 @@ impl From<Drop> for Dropped {
 
 impl Default for CtAnswer {
     fn default() -> CtAnswer {
-        CtAnswer { state: state::TRK | state::NEW, mark: 0 }
+        CtAnswer { state: state::TRK | state::NEW, mark: 0, label: 0 }
     }
 }
 
@@ -243,7 +288,7 @@ impl Tracker for Script {
             state: answer.state,
             zone: request.zone,
             mark: (answer.mark & !request.mark.1) | (request.mark.0 & request.mark.1),
-            label: request.label.0 & request.label.1,
+            label: (answer.label & !request.label.1) | (request.label.0 & request.label.1),
             original: None,
         }
     }
@@ -253,7 +298,7 @@ impl FromStr for CtAnswer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<CtAnswer, String> {
-        let mut answer = CtAnswer { state: state::TRK, mark: 0 };
+        let mut answer = CtAnswer { state: state::TRK, mark: 0, label: 0 };
         for word in text.split([',', '|', '+']).filter(|word| !word.is_empty()) {
             answer.state |= match word {
                 "trk" => state::TRK,
@@ -272,6 +317,35 @@ impl FromStr for CtAnswer {
             };
         }
         Ok(answer)
+    }
+}
+
+impl From<&Answer> for CtAnswer {
+    fn from(answer: &Answer) -> CtAnswer {
+        CtAnswer { state: answer.state, mark: answer.mark, label: answer.label }
+    }
+}
+
+/// As it is read; a label, which can't be, behind it.
+impl fmt::Display for CtAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FLAGS: [(u8, &str); 6] = [
+            (state::TRK, "trk"),
+            (state::NEW, "new"),
+            (state::EST, "est"),
+            (state::REL, "rel"),
+            (state::RPL, "rpl"),
+            (state::INV, "inv"),
+        ];
+        let set = FLAGS.iter().filter(|(flag, _)| self.state & flag != 0);
+        f.write_str(&set.map(|(_, word)| *word).collect::<Vec<_>>().join(","))?;
+        if self.mark != 0 {
+            write!(f, ",mark={:#x}", self.mark)?;
+        }
+        if self.label != 0 {
+            write!(f, " (label {:#x})", self.label)?;
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,29 @@ impl Display for Walk {
     }
 }
 
+impl Walk {
+    /// The way in short: the flows that took the packet, what was sent, and the end.
+    pub(crate) fn path(&self) -> Vec<String> {
+        let mut path: Vec<String> = (self.steps.iter())
+            .filter_map(|step| match step {
+                Step::Matched { table, name, line, flow, .. } => {
+                    let line = line.map_or_else(String::new, |line| format!(", line {line}"));
+                    Some(format!("table {table}{}{line}: {flow}", Named(*name)))
+                }
+                Step::Missed { table, name, .. } => {
+                    Some(format!("table {table}{}: no flow takes the packet", Named(*name)))
+                }
+                _ => None,
+            })
+            .collect();
+        path.push(match &self.drop {
+            Some(drop) => format!("drop: {} (table {})", drop.reason, drop.table),
+            None => format!("output: {}", self.outputs.join(" ")),
+        });
+        path
+    }
+}
+
 impl Display for Step {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

@@ -64,16 +64,22 @@ impl Run<'_, '_> {
     }
 }
 
-/// Group addresses that switches keep for themselves (Open vSwitch's `eth_addr_is_reserved`).
+/// Addresses that switches keep for themselves, as values and masks (Open vSwitch's
+/// `eth_addr_is_reserved`).
+pub const RESERVED_MULTICAST: &[(u64, u64)] = &[
+    // IEEE 802.1Q, table 8-1: spanning tree, pause, LACP, LLDP …
+    (0x0180_c200_0000, 0xffff_ffff_fff0),
+    // Extreme: EDP, EAPS.
+    (0x00e0_2b00_0000, 0xffff_ffff_ffff),
+    (0x00e0_2b00_0004, 0xffff_ffff_fffd),
+    // Cisco: ISL; FlexLink; CDP and its like, PVST+, CFM.
+    (0x0100_0c00_0000, 0xffff_ffff_ffff),
+    (0x0100_0ccd_cdcd, 0xffff_ffff_ffff),
+    (0x0100_0ccc_cccc, 0xffff_ffff_fffe),
+    (0x0100_0ccc_ccc0, 0xffff_ffff_fff8),
+];
+
 fn is_reserved(mac: MacAddr) -> bool {
-    match mac.0 {
-        // IEEE 802.1Q, table 8-1: spanning tree, pause, LACP, LLDP …
-        [0x01, 0x80, 0xc2, 0, 0, last] => last <= 0x0f,
-        // Extreme: EDP, EAPS.
-        [0x00, 0xe0, 0x2b, 0, 0, last] => matches!(last, 0x00 | 0x04 | 0x06),
-        // Cisco: ISL; CDP and its like, PVST+, CFM; FlexLink.
-        [0x01, 0x00, 0x0c, 0, 0, 0] | [0x01, 0x00, 0x0c, 0xcd, 0xcd, 0xcd] => true,
-        [0x01, 0x00, 0x0c, 0xcc, 0xcc, last] => matches!(last, 0xcc | 0xcd | 0xc0..=0xc7),
-        _ => false,
-    }
+    let mac = u128::from(mac) as u64;
+    RESERVED_MULTICAST.iter().any(|(value, mask)| mac & mask == *value)
 }
