@@ -19,6 +19,7 @@ pub mod device;
 pub mod ebpf;
 mod error;
 mod frame;
+mod netlink;
 pub mod offload;
 mod port;
 mod sys;

@@ -1,5 +1,5 @@
 //! The eBPF datapath passes the suite of all datapaths, but for what it does not do yet: tags that actions
-//! put on and take off, tunnels.
+//! put on and take off.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ mod common;
 mod suite;
 
 use footbridge_datapath::ebpf::Ebpf;
-use footbridge_datapath::{Attachment, Change, Datapath, PortSpec};
+use footbridge_datapath::{Attachment, Change, Datapath, Link, PortSpec, TunnelProtocol};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{Flow, PortNames, PortNo};
 use footbridge_pipeline::DropReason;
@@ -28,6 +28,13 @@ suite::datapath_suite! {
     serves_others_while_one_port_is_flooded,
     carries_tcp_at_a_sane_speed,
     commits_are_atomic_for_packets,
+    joins_two_bridges_by_vxlan,
+    joins_two_bridges_by_geneve,
+    carries_tunnel_metadata_in_geneve,
+    counts_what_a_tunnel_cannot_send,
+    drops_bad_vxlan,
+    sends_handed_in_packets_through_a_tunnel,
+    floods_leave_tunnels_out,
 }
 
 /// The article's ARP path: a host asks for a peer's gateway, and the kernel alone answers;
@@ -89,6 +96,39 @@ fn switches_by_learned_addresses() {
     datapath.del_port(PortNo(1)).unwrap();
     let learned: Vec<PortNo> = datapath.fdb().unwrap().iter().map(|entry| entry.port).collect();
     assert_eq!(learned, [PortNo(2), PortNo(3)]);
+}
+
+/// A tunnel port's device goes with the port, and is made again where it is taken away; one of that name that is not
+/// ours is left alone, and so is its UDP port.
+#[test]
+fn a_tunnels_device_comes_and_goes_with_its_port() {
+    if !common::privileged("a_tunnels_device_comes_and_goes_with_its_port") {
+        return;
+    }
+    let namespace = common::Namespace::new("br");
+    let mut datapath = namespace.enter(ebpf);
+    let device = || namespace.run("ip -d link show dev tun");
+    let port = |name: &str| PortSpec {
+        number: PortNo(1),
+        name: name.to_owned(),
+        attachment: Attachment::tunnel(TunnelProtocol::Vxlan),
+    };
+    datapath.add_port(&port("tun")).unwrap();
+    let made = device().unwrap();
+    assert!(made.contains("NOARP") && made.contains("external") && made.contains("dstport 4789"), "{made}");
+    assert_eq!(namespace.must("ip addr show dev tun scope link").find("inet6"), None);
+    namespace.must("ip link del dev tun");
+    datapath.refresh_ports().unwrap();
+    assert_eq!(datapath.ports().unwrap()[0].link, Link::Up);
+    datapath.del_port(PortNo(1)).unwrap();
+    assert!(device().is_err());
+    namespace.must("ip link add tun type vxlan external dstport 4789");
+    for name in ["tun", "other"] {
+        let refused = datapath.add_port(&port(name)).unwrap_err().to_string();
+        assert!(refused.contains("is there"), "{refused}");
+    }
+    drop(datapath);
+    assert!(device().is_ok());
 }
 
 /// Tables 0, 10 and 20 of the article's worker1.

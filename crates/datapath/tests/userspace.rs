@@ -28,5 +28,8 @@ suite::datapath_suite! {
     joins_two_bridges_by_geneve,
     carries_tunnel_metadata_in_geneve,
     counts_what_a_tunnel_cannot_send,
-    drops_and_counts_bad_vxlan,
+    drops_bad_vxlan,
+    counts_bad_vxlan,
+    sends_handed_in_packets_through_a_tunnel,
+    floods_leave_tunnels_out,
 }

@@ -11,7 +11,7 @@
 
 use super::EbpfError;
 use super::compile::block::{ARGUMENTS, Block, of_flow};
-use super::compile::layout::{self, FLOW_COUNTERS, flow_value};
+use super::compile::layout::{self, FLOW_COUNTERS, PORTS, flow_value};
 use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePlan};
 use super::load::{LoadError, Map, MapKind, Program};
 use crate::{Change, FlowStatistics};
@@ -20,8 +20,6 @@ use footbridge_pipeline::{Entry, FlowId, Pipeline, Time, fdb};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-/// How many ports a bridge can have.
-pub(super) const PORTS: u32 = 1024;
 /// How many slots there are at first, and how many flows a shape's map has room for at least.
 const SLOTS: u32 = 1024;
 /// Bytes of a flow's place in order and arguments.
@@ -36,8 +34,10 @@ pub(super) struct Shared {
     pub(super) port_counters: Map,
     /// By number: the port's device.
     pub(super) out_ports: Map,
-    /// How many ports are flooded to, at 0; from 1 on, their numbers.
+    /// The lists of ports that are flooded to ([`layout::FLOOD_LIST`]).
     pub(super) flood: Map,
+    /// By slot: what the program has to know of tunnel ports.
+    pub(super) tunnels: Map,
     /// The addresses that NORMAL learned.
     pub(super) fdb: Map,
     scratch: Map,
@@ -119,7 +119,8 @@ impl Compiled {
             programs: Map::new(MapKind::ProgArray, "fb_program", 4, 4, 1)?,
             port_counters: Map::new(MapKind::PerCpuArray, "fb_ports", 4, layout::PORT_COUNTERS, PORTS)?,
             out_ports: Map::new(MapKind::Array, "fb_outputs", 4, 8, MAX_PORT + 1)?,
-            flood: Map::new(MapKind::Array, "fb_flood", 4, 4, PORTS + 1)?,
+            flood: Map::new(MapKind::Array, "fb_flood", 4, 4, layout::FLOOD_LISTS)?,
+            tunnels: Map::new(MapKind::Array, "fb_tunnels", 4, layout::TUNNEL_VALUE, PORTS)?,
             fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
             scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
         });
@@ -381,6 +382,7 @@ impl Compiled {
             out_ports: self.shared.out_ports.fd(),
             fdb: self.shared.fdb.fd(),
             flood: self.shared.flood.fd(),
+            tunnels: self.shared.tunnels.fd(),
         }
     }
 

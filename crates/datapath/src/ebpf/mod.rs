@@ -7,6 +7,8 @@
 //! | [`compile`] | flow tables to instructions; what is refused |
 //! | `sys`, `load` | bpf(2): maps, programs, links |
 //! | `flows` | the flows in force: maps and program kept in step with the pipeline |
+//! | `root` | the program on a device, which leads to the one in force |
+//! | `tunnel` | the device of a tunnel port |
 //! | `ports` | devices, and the thread that lives in their network namespace |
 //!
 //! # Contract
@@ -32,9 +34,11 @@ pub mod compile;
 mod flows;
 pub mod load;
 mod ports;
+mod root;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use crate::{
     Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus, clock,

@@ -5,19 +5,22 @@
 //! or change.
 
 use super::EbpfError;
-use super::asm::Reg::{R0, R1, R2, R3, R6};
-use super::asm::{Asm, Code, Helper, Size};
-use super::compile::layout;
-use super::flows::{PORTS, Shared};
-use super::load::{Link as TcLink, Map, Program};
+use super::compile::layout::{self, ALL_LIST, FLOOD_LIST, PORTS};
+use super::flows::Shared;
+use super::load::{Link as TcLink, Program};
+use super::root::{Accepted, root};
+use super::tunnel;
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
-use crate::{Error, Flows, PacketInSink, PacketOut, sys};
+use crate::tunnel::OptionMap;
+use crate::userspace::udp;
+use crate::{Error, Flows, PacketInSink, PacketOut, TunnelProtocol, sys};
 use footbridge_openflow::{MacAddr, PortNo};
 use footbridge_pipeline::fdb::{AGEING_TIME, FdbEntry};
-use footbridge_pipeline::{DropReason, Output, Packet, State, Time, TunnelKey, Unobserved};
+use footbridge_pipeline::{DropReason, Output, Packet, PortKind, State, Time, TunnelKey, Unobserved};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendto, socket};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
@@ -96,6 +99,7 @@ struct Port {
     name: String,
     ifname: String,
     slot: u16,
+    tunnel: Option<Tunnel>,
     root: Program,
     attached: Option<Attached>,
     /// What the device could not take, or it could not be attached to, was said.
@@ -103,6 +107,15 @@ struct Port {
     /// Sent and lost by packet-outs, which the program does not see.
     sent: Traffic,
     lost: DropCounts,
+}
+
+/// What a tunnel port has beside a device.
+struct Tunnel {
+    protocol: TunnelProtocol,
+    udp_port: u16,
+    local: Option<Ipv4Addr>,
+    /// For packets that controllers hand in: a packet socket can't give the device a destination.
+    sender: udp::Tunnel,
 }
 
 struct Attached {
@@ -118,13 +131,14 @@ impl Worker {
             match commands.recv_timeout(LOOK.saturating_sub(last_look.elapsed())) {
                 Ok(command) => command(&mut self),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             if last_look.elapsed() >= LOOK {
                 self.refresh();
                 last_look = Instant::now();
             }
         }
+        std::mem::take(&mut self.ports).into_values().for_each(Port::let_go);
     }
 
     pub(super) fn add(&mut self, spec: &PortSpec) -> Result<(), Error> {
@@ -135,18 +149,31 @@ impl Worker {
         if let Some(taken) = self.ports.get(&number) {
             return Err(Error::PortTaken { number, name: taken.name.clone() });
         }
-        let Attachment::Device { ifname } = &spec.attachment else {
-            return Err(EbpfError::Absent("tunnel ports").into());
-        };
         let slot = self.free.front().copied().ok_or(EbpfError::Absent("more than 1024 ports"))?;
         self.shared.port_counters.clear(&u32::from(slot).to_ne_bytes()).map_err(EbpfError::from)?;
-        let root = Program::load("fb_root", &root(number, slot, &self.shared.programs)?);
+        let (ifname, tunnel, accepted) = match &spec.attachment {
+            Attachment::Device { ifname } => (ifname.clone(), None, None),
+            Attachment::Tunnel { protocol, udp_port, vni, local, options } => {
+                let sender = udp::Tunnel::sender(*protocol, *udp_port, *vni, *local, *options)?;
+                let value = tunnel_value(*protocol, *vni, *local, *options);
+                let put = self.shared.tunnels.put(&u32::from(slot).to_ne_bytes(), &value);
+                put.map_err(EbpfError::from)?;
+                let (protocol, udp_port, local) = (*protocol, *udp_port, *local);
+                let tunnel = Tunnel { protocol, udp_port, local, sender };
+                (spec.name.clone(), Some(tunnel), Some(Accepted { vni: *vni, local }))
+            }
+        };
+        let root = Program::load("fb_root", &root(number, slot, accepted, &self.shared)?);
         let root = root.map_err(EbpfError::from)?;
+        if let Some(tunnel) = &tunnel {
+            tunnel.make_device(&ifname)?;
+        }
         self.free.pop_front();
         let mut port = Port {
             name: spec.name.clone(),
-            ifname: ifname.clone(),
+            ifname,
             slot,
+            tunnel,
             root,
             attached: None,
             refused: false,
@@ -164,7 +191,9 @@ impl Worker {
         self.state.ports.remove(number);
         self.free.push_back(port.slot);
         let none = [0; 8];
-        self.shared.out_ports.put(&number.0.to_ne_bytes(), &none).map_err(EbpfError::from)?;
+        let put = self.shared.out_ports.put(&number.0.to_ne_bytes(), &none);
+        port.let_go();
+        put.map_err(EbpfError::from)?;
         self.list_for_floods()?;
         for (entry, key) in self.learned()? {
             if entry.port == number {
@@ -176,14 +205,19 @@ impl Worker {
 
     /// Tell the program which ports there are, by rising number.
     fn list_for_floods(&self) -> Result<(), Error> {
-        let count = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
         let put = |index: u32, value: u32| {
             self.shared.flood.put(&index.to_ne_bytes(), &value.to_ne_bytes()).map_err(EbpfError::from)
         };
-        for (index, number) in (1..).zip(self.ports.keys()) {
-            put(index, number.0)?;
+        for (list, tunnels) in [(FLOOD_LIST as u32, false), (ALL_LIST as u32, true)] {
+            let ports = self.ports.iter().filter(|(_, port)| tunnels || port.tunnel.is_none());
+            let mut count = 0;
+            for (number, _) in ports {
+                count += 1;
+                put(list + count, number.0)?;
+            }
+            put(list, count)?;
         }
-        Ok(put(0, count)?)
+        Ok(())
     }
 
     /// The addresses that NORMAL learned, the longest unseen of each port first.
@@ -251,11 +285,29 @@ impl Worker {
     }
 }
 
+impl Tunnel {
+    /// Have the device there.
+    fn make_device(&self, name: &str) -> Result<u32, Error> {
+        let Tunnel { protocol, udp_port, local, .. } = *self;
+        let local = local.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        tunnel::make(name, protocol, udp_port).map_err(|errno| Error::Tunnel {
+            protocol,
+            local,
+            udp_port,
+            errno,
+        })
+    }
+}
+
 impl Port {
     /// Compare with the device that has the name now: attach to another one, note what it is like.
     fn look(&mut self, number: PortNo, shared: &Shared) {
         let before = self.link();
-        let ifindex = nix::net::if_::if_nametoindex(self.ifname.as_str()).ok();
+        let mut ifindex = nix::net::if_::if_nametoindex(self.ifname.as_str()).ok();
+        if let (None, Some(tunnel)) = (ifindex, &self.tunnel) {
+            // Somebody took it away.
+            ifindex = tunnel.make_device(&self.ifname).ok();
+        }
         if self.attached.as_ref().map(|attached| attached.ifindex) != ifindex {
             self.attached = None;
             self.attached = ifindex.and_then(|ifindex| self.attach(ifindex));
@@ -268,7 +320,7 @@ impl Port {
             Some(Attached { ifindex, up: true, .. }) => *ifindex,
             Some(_) | None => 0,
         };
-        let value = layout::port_value(ifindex, self.slot);
+        let value = layout::port_value(ifindex, self.slot, self.kind());
         if let Err(error) = shared.out_ports.put(&number.0.to_ne_bytes(), &value) {
             tracing::error!(port = self.name, %error, "nothing can be sent to the port");
         }
@@ -293,6 +345,20 @@ impl Port {
         }
     }
 
+    /// Take away what was made for the port.
+    fn let_go(mut self) {
+        drop(self.attached.take());
+        if self.tunnel.is_some()
+            && let Err(errno) = tunnel::remove(&self.ifname)
+        {
+            tracing::warn!(device = self.ifname, %errno, "the tunnel's device stays");
+        }
+    }
+
+    fn kind(&self) -> PortKind {
+        if self.tunnel.is_some() { PortKind::Tunnel } else { PortKind::Ordinary }
+    }
+
     fn link(&self) -> Link {
         match &self.attached {
             Some(Attached { up: true, .. }) => Link::Up,
@@ -310,31 +376,47 @@ impl Port {
         for reason in DropReason::all() {
             drops.add(reason, at(layout::DROPS + 8 * i16::from(reason as u8)));
         }
+        let unsent = match &self.tunnel {
+            Some(_) => tunnel::unsent(&self.ifname),
+            None => tunnel::Unsent::default(),
+        };
+        drops.add(DropReason::Unreachable, unsent.unreachable);
+        drops.add(DropReason::SendError, unsent.refused);
         let rx = Traffic { packets: at(layout::RX_PACKETS), bytes: at(layout::RX_BYTES), errors: 0 };
         let tx = Traffic {
             packets: at(layout::TX_PACKETS) + self.sent.packets,
             bytes: at(layout::TX_BYTES) + self.sent.bytes,
-            errors: at(layout::TX_ERRORS) + self.sent.errors,
+            errors: at(layout::TX_ERRORS) + self.sent.errors + unsent.unreachable + unsent.refused,
         };
         Ok(PortStatus { number, link: self.link(), rx, tx, drops })
     }
 
     fn send(&mut self, socket: &OwnedFd, output: &Output) {
-        let address = match &self.attached {
-            Some(Attached { ifindex, up: true, .. }) => sys::packet_address(*ifindex),
-            Some(_) | None => None,
+        let result = match (&self.attached, &self.tunnel) {
+            (Some(Attached { up: true, .. }), Some(_)) if output.tunnel.dst.is_unspecified() => {
+                self.sent.errors += 1;
+                return self.lost.count(DropReason::NoTunnelDst);
+            }
+            (Some(Attached { up: true, .. }), Some(tunnel)) => {
+                tunnel.sender.send(&output.frame, &output.tunnel)
+            }
+            (Some(Attached { ifindex, up: true, .. }), None) => {
+                sys::packet_address(*ifindex).ok_or(Errno::ENODEV).and_then(|address| {
+                    let flags = MsgFlags::MSG_DONTWAIT;
+                    sendto(socket.as_raw_fd(), &output.frame, &address, flags).map(drop)
+                })
+            }
+            (Some(_) | None, _) => Err(Errno::ENETDOWN),
         };
-        let result = address
-            .ok_or(Errno::ENETDOWN)
-            .and_then(|address| sendto(socket.as_raw_fd(), &output.frame, &address, MsgFlags::MSG_DONTWAIT));
         match result {
-            Ok(_) => self.sent.count(output.frame.len()),
+            Ok(()) => self.sent.count(output.frame.len()),
             Err(errno) => {
                 self.sent.errors += 1;
                 self.lost.count(match errno {
                     Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::Congestion,
                     Errno::EMSGSIZE => DropReason::TooBig,
                     Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => DropReason::PortDown,
+                    Errno::ENETUNREACH | Errno::EHOSTUNREACH => DropReason::Unreachable,
                     _ => DropReason::SendError,
                 });
             }
@@ -342,18 +424,24 @@ impl Port {
     }
 }
 
-/// The program on a port's device: it says which port this is, and goes on in the program in force.
-fn root(number: PortNo, slot: u16, programs: &Map) -> Result<Code, EbpfError> {
-    use super::compile::{CompileError, SKB_CB, TC_ACT_SHOT};
-    let mut asm = Asm::default();
-    asm.mov(R6, R1);
-    asm.store_imm(Size::W, R6, SKB_CB, number.0.cast_signed());
-    asm.store_imm(Size::W, R6, SKB_CB + 4, slot.into());
-    asm.map(R2, programs.fd());
-    asm.set(R3, 0);
-    asm.call(Helper::TailCall);
-    // Only without a program.
-    asm.set(R0, TC_ACT_SHOT);
-    asm.exit();
-    Ok(asm.finish().map_err(CompileError::from)?)
+/// What the program has to know of a tunnel port.
+fn tunnel_value(
+    protocol: TunnelProtocol,
+    vni: u32,
+    local: Option<Ipv4Addr>,
+    OptionMap { class, kind }: OptionMap,
+) -> [u8; layout::TUNNEL_VALUE] {
+    let local = local.map_or(0, Ipv4Addr::to_bits);
+    let [c0, c1] = class.to_be_bytes();
+    let option = match protocol {
+        // 1 is the length of its value, in words.
+        TunnelProtocol::Geneve => u32::from_ne_bytes([c0, c1, kind, 1]),
+        TunnelProtocol::Vxlan => 0,
+    };
+    let words = [u64::from(local) << 32 | u64::from(vni), option.into()];
+    let mut value = [0; layout::TUNNEL_VALUE];
+    for (bytes, word) in value.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    value
 }

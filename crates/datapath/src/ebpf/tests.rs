@@ -5,3 +5,4 @@
 mod bed;
 mod differential;
 mod refusals;
+mod tunnels;

@@ -16,7 +16,7 @@
 //!   times a second.
 
 mod device;
-mod udp;
+pub(crate) mod udp;
 mod worker;
 
 use crate::{

@@ -2,7 +2,7 @@
 //! place in order.
 
 use super::block::{Bits, Block, Constant, Need, Op};
-use super::layout::{self, LOST, SENT, key_word, word};
+use super::layout::{self, ALL_LIST, FLOOD_LIST, LOST, SENT, key_word, word};
 use super::{MAX_PORT, Outputs, Program};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -56,7 +56,14 @@ impl Program<'_> {
                 self.asm.bind(done);
             }
             Op::Normal => self.by_function(self.normal),
-            Op::Flood => self.by_function(self.flood),
+            Op::Flood => {
+                self.asm.set(R3, FLOOD_LIST);
+                self.by_function(self.flood);
+            }
+            Op::All => {
+                self.asm.set(R3, ALL_LIST);
+                self.by_function(self.flood);
+            }
             Op::OutputBits(bits) => {
                 let (done, in_port, chosen) = (self.asm.label(), self.asm.label(), self.asm.label());
                 self.bits(R3, *bits);
@@ -200,13 +207,14 @@ impl Program<'_> {
         self.count_lost();
     }
 
-    /// Have a function of the program send the packet.
+    /// Have a function of the program send the packet; R3 is its own argument.
     fn by_function(&mut self, function: Label) {
         let (lost, done) = (self.asm.label(), self.asm.label());
         self.asm.mov(R1, R6);
         self.asm.mov(R2, R9);
         self.asm.call_local(function);
         self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
+        self.asm.jump_if_imm(Cmp::Ne, R0, 0, done);
         self.asm.store_imm(Size::W, R9, SENT, 1);
         self.asm.jump(done);
         self.asm.bind(lost);
@@ -215,7 +223,7 @@ impl Program<'_> {
     }
 
     /// An output came to nothing, for the reason in R0.
-    fn count_lost(&mut self) {
+    pub(super) fn count_lost(&mut self) {
         // R0 is the reason's number, from -1 down.
         self.asm.set(R1, 0);
         self.asm.alu(Alu::Sub, R1, R0);

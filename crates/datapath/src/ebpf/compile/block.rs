@@ -52,8 +52,10 @@ pub(crate) enum Op {
     OutputInPort,
     /// To where its destination was seen, as a learning switch does.
     Normal,
-    /// To all ports but the one it came in on.
+    /// To all ports but tunnels and the one it came in on.
     Flood,
+    /// To all ports but the one it came in on.
+    All,
     /// To the port whose number the bits say, 16 at most.
     OutputBits(Bits),
 }
@@ -211,8 +213,8 @@ impl List {
             PortNo::IN_PORT => Op::OutputInPort,
             port if port.is_ordinary() => Op::Output(self.constant(port.0.into())),
             PortNo::NORMAL => Op::Normal,
-            // There are no tunnels, which alone tell them apart.
-            PortNo::FLOOD | PortNo::ALL => Op::Flood,
+            PortNo::FLOOD => Op::Flood,
+            PortNo::ALL => Op::All,
             PortNo::CONTROLLER => return Err(What::Action("CONTROLLER")),
             _ => return Err(What::Action("output to a reserved port")),
         };

@@ -7,6 +7,7 @@
 
 use footbridge_openflow::Field;
 use footbridge_openflow::key::KEY_WORDS;
+use footbridge_pipeline::PortKind;
 
 /// The words of some fields that come together.
 pub(crate) struct Words(&'static [Field]);
@@ -68,8 +69,21 @@ pub(crate) const LENGTH: i16 = L3 + 20;
 pub(crate) const NOW: i16 = L3 + 24;
 /// Where headers are read to; 64 bytes.
 pub(crate) const RAW: i16 = L3 + 32;
+/// A `struct bpf_tunnel_key` for an output.
+pub(crate) const TUNNEL_KEY: i16 = RAW + 64;
+/// The Geneve options that a packet came with; 64 bytes.
+pub(crate) const TUNNEL_OPTIONS: i16 = TUNNEL_KEY + 48;
 /// The length of the scratch.
-pub(crate) const SCRATCH: usize = RAW as usize + 64;
+pub(crate) const SCRATCH: usize = TUNNEL_OPTIONS as usize + 64;
+
+/// What the root program of a tunnel port says in the rest of `cb` of `struct __sk_buff`, behind the port and
+/// its slot: outer source and destination, and the network identifier with [`FROM_TUNNEL`]. That of other
+/// ports says 0 in the last.
+pub(crate) const SKB_TUNNEL_SRC: i16 = super::SKB_CB + 8;
+pub(crate) const SKB_TUNNEL_DST: i16 = super::SKB_CB + 12;
+pub(crate) const SKB_TUNNEL: i16 = super::SKB_CB + 16;
+/// Above the 24 bits of an identifier.
+pub(crate) const FROM_TUNNEL: u32 = 1 << 24;
 
 /// What is counted for each port, on each CPU: 64-bit numbers in this order, then one for each drop
 /// reason.
@@ -93,10 +107,20 @@ pub(crate) const fn flow_value(priority: u16, block: u16, slot: u32) -> u64 {
 }
 
 /// A port as the output map holds it: 0 for none, else its device's index in bits 31..0 (0 while the
-/// device is down), its slot in 47..32, and 1 above.
-pub(crate) fn port_value(ifindex: u32, slot: u16) -> [u8; 8] {
-    (1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
+/// device is down), its slot in 47..32, 1 above, and 1 above that where it is a tunnel.
+pub(crate) fn port_value(ifindex: u32, slot: u16, kind: PortKind) -> [u8; 8] {
+    let tunnel = u64::from(kind == PortKind::Tunnel) << PORT_IS_TUNNEL_BIT;
+    (tunnel | 1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
 }
+/// Which bit of it says that it is a tunnel.
+pub(crate) const PORT_IS_TUNNEL_BIT: u32 = 49;
+
+/// A tunnel port by its slot: network identifier (32 bits), source address (32 bits), and the header of the
+/// Geneve option that stands for `tun_metadata0`, as it is in memory; 0 where there is none.
+pub(crate) const TUNNEL_IDENTITY: i16 = 0;
+pub(crate) const TUNNEL_OPTION: i16 = 8;
+/// The length of that.
+pub(crate) const TUNNEL_VALUE: usize = 16;
 
 /// What is known of a learned address: when it was seen (64 bits, nanoseconds of CLOCK_BOOTTIME), and its
 /// port (32 bits, then 32 unused). The key is the address in bits 63..16, and the VLAN in 11..0.
@@ -104,6 +128,15 @@ pub(crate) const FDB_SEEN: i16 = 0;
 pub(crate) const FDB_PORT: i16 = 8;
 /// The length of that.
 pub(crate) const FDB_VALUE: usize = 16;
+
+/// Lists of ports in the map of floods, each with its length before it: those that FLOOD and NORMAL send to,
+/// and all, which have tunnels too.
+pub(crate) const FLOOD_LIST: u64 = 0;
+pub(crate) const ALL_LIST: u64 = 1 + PORTS as u64;
+/// How long the map is.
+pub(crate) const FLOOD_LISTS: u32 = 2 * (1 + PORTS);
+/// How many ports a bridge can have.
+pub(crate) const PORTS: u32 = 1024;
 
 /// How many drop reasons a port's counters have room for.
 pub(crate) const REASONS: usize = 33;

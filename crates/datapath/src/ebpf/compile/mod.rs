@@ -12,6 +12,7 @@
 //! | a block | an action list; ends with a jump to a later table, or the packet | `action.rs` |
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
 //! | NORMAL, floods | learned addresses; a copy to each port | `normal.rs` |
+//! | tunnels | the header of what comes and of what goes | `tunnel.rs` |
 //!
 //! R6 is the packet, R7 the counters of the port it came in on, R9 the scratch, all the way; R8 is the
 //! flow found, then its arguments.
@@ -28,6 +29,7 @@ mod normal;
 mod output;
 mod parse;
 mod table;
+pub(super) mod tunnel;
 
 pub(super) use output::TC_ACT_SHOT;
 #[cfg(test)]
@@ -134,6 +136,7 @@ pub(super) struct MapFds {
     pub(super) out_ports: i32,
     pub(super) fdb: i32,
     pub(super) flood: i32,
+    pub(super) tunnels: i32,
 }
 
 /// What an output does.
@@ -239,7 +242,8 @@ impl Plan {
 
     /// The key words that the program has to know.
     fn words(&self) -> BTreeSet<u8> {
-        let mut words = BTreeSet::from([layout::word(Field::InPortOxm), layout::word(Field::EthType)]);
+        let always = [Field::InPortOxm, Field::EthType, Field::TunId, Field::TunDst];
+        let mut words: BTreeSet<u8> = always.into_iter().map(layout::word).collect();
         for table in self.tables.values() {
             words.extend(table.shapes.iter().flat_map(|shape| &shape.mask).map(|(word, _)| *word));
             for op in table.blocks.values().flat_map(|block| &block.ops) {
@@ -250,7 +254,7 @@ impl Plan {
                     Op::OutputBits(bits) => drop(words.insert(bits.word)),
                     // A gratuitous ARP counts for more.
                     Op::Normal => words.extend(layout::ARP.iter()),
-                    Op::Output(_) | Op::OutputInPort | Op::Flood => {}
+                    Op::Output(_) | Op::OutputInPort | Op::Flood | Op::All => {}
                 }
             }
         }
@@ -272,7 +276,7 @@ impl Plan {
             Op::Write { word, .. } => Some(*word),
             Op::Move { dst, .. } => Some(dst.word),
             Op::DecTtl => Some(layout::word(Field::NwTtl)),
-            Op::Output(_) | Op::OutputInPort | Op::OutputBits(_) | Op::Normal | Op::Flood => None,
+            Op::Output(_) | Op::OutputInPort | Op::OutputBits(_) | Op::Normal | Op::Flood | Op::All => None,
         };
         let mut written: BTreeSet<u8> =
             ops.filter_map(word).filter(|word| layout::is_packet_word(*word)).collect();

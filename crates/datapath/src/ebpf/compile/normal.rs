@@ -5,8 +5,8 @@
 
 #[cfg(test)]
 use super::Outputs;
-use super::Program;
-use super::layout::{FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, key_word, word};
+use super::layout::{FDB_PORT, FDB_SEEN, FDB_VALUE, FLOOD_LIST, NOW, PORT_IS_TUNNEL_BIT, key_word, word};
+use super::{Program, SKB_CB};
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 use footbridge_openflow::Field;
@@ -31,14 +31,19 @@ const ADDRESS_AND_VLAN: u64 = 0xffff_ffff_ffff_0fff;
 const KEY: i16 = -8;
 const VALUE: i16 = -8 - FDB_VALUE as i16;
 const FLOOD: i16 = -64;
-/// In there: the packet, the scratch, how many ports there were.
+/// In there: the packet, the scratch, what became of the copies so far.
 const FLOOD_PACKET: i16 = 0;
 const FLOOD_SCRATCH: i16 = 8;
 const FLOOD_SENT: i16 = 16;
+/// What became of them: 0 where there was no port, else the best of these.
+const LOST: i32 = 1;
+const SENT: i32 = 2;
+/// And the list's place.
+const FLOOD_BASE: i16 = 24;
 
 impl Program<'_> {
-    /// `normal(packet, scratch)`, and `flood(packet, scratch)`: return 0 where the packet was sent, or
-    /// below 0 the reason why not, as `prepare` does.
+    /// `normal(packet, scratch)`, and `flood(packet, scratch, list)`: return 0 where the packet was sent,
+    /// below 0 the reason why not, as `prepare` does, or above 0 where that is counted already.
     pub(super) fn normal(&mut self) {
         self.asm.bind(self.normal);
         self.asm.mov(R6, R1);
@@ -152,13 +157,29 @@ impl Program<'_> {
         self.asm.jump_if(Cmp::Ne, R3, R7, elsewhere);
         self.lose(DropReason::NormalInPort);
         self.asm.bind(elsewhere);
+        self.lose_to_tunnel();
         self.send_copy();
         self.asm.exit();
         self.asm.bind(flood);
         self.asm.mov(R1, R6);
         self.asm.mov(R2, R9);
+        self.asm.set(R3, FLOOD_LIST);
         self.asm.call_local(self.flood);
         self.asm.exit();
+    }
+
+    /// Where the port in R3 is a tunnel, the packet goes nowhere.
+    fn lose_to_tunnel(&mut self) {
+        let ordinary = self.asm.label();
+        self.asm.store(Size::D, R10, KEY, R3);
+        self.lookup_on_stack(self.maps.out_ports, KEY);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, ordinary);
+        self.asm.load(Size::D, R1, R0, 0);
+        self.asm.shr(R1, PORT_IS_TUNNEL_BIT);
+        self.asm.jump_if_imm(Cmp::Eq, R1, 0, ordinary);
+        self.lose(DropReason::NormalTunnel);
+        self.asm.bind(ordinary);
+        self.asm.load(Size::D, R3, R10, KEY);
     }
 
     /// Send a copy to the port in R3: R0 is 0, or below 0 the reason why not.
@@ -188,7 +209,8 @@ impl Program<'_> {
         self.asm.store(Size::D, R10, FLOOD + FLOOD_PACKET, R1);
         self.asm.store(Size::D, R10, FLOOD + FLOOD_SCRATCH, R2);
         self.asm.store_imm(Size::D, R10, FLOOD + FLOOD_SENT, 0);
-        self.asm.store_imm(Size::W, R10, KEY, 0);
+        self.asm.store(Size::D, R10, FLOOD + FLOOD_BASE, R3);
+        self.asm.store(Size::W, R10, KEY, R3);
         self.lookup_on_stack(self.maps.flood, KEY);
         self.asm.jump_if_imm(Cmp::Ne, R0, 0, known);
         self.lose(DropReason::NormalNoPort);
@@ -203,7 +225,8 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Ne, R1, 0, some);
         self.lose(DropReason::NormalNoPort);
         self.asm.bind(some);
-        self.asm.set(R0, 0);
+        self.asm.set(R0, SENT as u64);
+        self.asm.alu(Alu::Sub, R0, R1);
         self.asm.exit();
         self.flood_one();
     }
@@ -217,14 +240,32 @@ impl Program<'_> {
         self.asm.load(Size::D, R9, R8, FLOOD_SCRATCH);
         // The first element is how many there are.
         self.asm.alu_imm(Alu::Add, R1, 1, R2);
+        self.asm.load(Size::D, R2, R8, FLOOD_BASE);
+        self.asm.alu(Alu::Add, R1, R2);
         self.asm.store(Size::W, R10, KEY, R1);
         self.lookup_on_stack(self.maps.flood, KEY);
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, done);
         self.asm.load(Size::W, R3, R0, 0);
         self.asm.load(Size::W, R1, R9, key_word(word(Field::InPortOxm)) + 4);
         self.asm.jump_if(Cmp::Eq, R1, R3, done);
-        self.asm.store_imm(Size::D, R8, FLOOD_SENT, 1);
         self.send_copy();
+        let (lost, sent_before) = (self.asm.label(), self.asm.label());
+        self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
+        self.asm.store_imm(Size::D, R8, FLOOD_SENT, SENT);
+        self.asm.jump(done);
+        self.asm.bind(lost);
+        self.asm.load(Size::D, R1, R8, FLOOD_SENT);
+        self.asm.jump_if_imm(Cmp::Eq, R1, SENT, sent_before);
+        self.asm.store_imm(Size::D, R8, FLOOD_SENT, LOST);
+        self.asm.bind(sent_before);
+        self.asm.mov(R8, R0);
+        self.asm.load(Size::W, R1, R6, SKB_CB + 4);
+        self.asm.store(Size::W, R10, KEY, R1);
+        self.lookup_on_stack(self.maps.port_counters, KEY);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, done);
+        self.asm.mov(R7, R0);
+        self.asm.mov(R0, R8);
+        self.count_lost();
         self.asm.bind(done);
         self.asm.set(R0, 0);
         self.asm.exit();

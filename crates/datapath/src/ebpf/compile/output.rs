@@ -76,6 +76,7 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, nowhere);
         self.asm.load(Size::D, R8, R0, 0);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, nowhere);
+        self.tunnel_header(nowhere);
         self.flush();
         #[cfg(test)]
         if let Outputs::Record(map) = self.outputs {
@@ -416,18 +417,20 @@ impl Program<'_> {
         asm.store(Size::W, R0, 0, R2);
         asm.mov(R2, R1);
         asm.shl(R1, 9);
-        asm.shl(R2, 3);
+        asm.shl(R2, 4);
         asm.alu(Alu::Add, R1, R2);
         asm.alu(Alu::Add, R0, R1);
         asm.load(Size::W, R4, R6, 0);
         asm.store(Size::W, R0, 8, R7);
         asm.store(Size::W, R0, 12, R4);
+        asm.load(Size::D, R1, R9, key_word(word(Field::TunDst)));
+        asm.store(Size::D, R0, 16, R1);
         asm.jump_if_imm(Cmp::Le, R4, RECORDED_BYTES as i32, short);
         asm.set(R4, RECORDED_BYTES as u64);
         asm.bind(short);
         asm.jump_if_imm(Cmp::Eq, R4, 0, full);
         asm.mov(R3, R0);
-        asm.alu_imm(Alu::Add, R3, 16, R5);
+        asm.alu_imm(Alu::Add, R3, 24, R5);
         asm.set(R2, 0);
         asm.mov(R1, R6);
         asm.call(Helper::SkbLoadBytes);
@@ -438,11 +441,11 @@ impl Program<'_> {
 }
 
 /// The record of a test run: how many outputs (32 bits, then 32 unused), and that many of these: the
-/// port, the length, the frame's first bytes.
+/// port, the length, the tunnel's source and destination, the frame's first bytes.
 #[cfg(test)]
 pub(crate) mod record {
     /// Its length.
-    pub(crate) const RECORD: usize = 8 + RECORDS * (8 + RECORDED_BYTES);
+    pub(crate) const RECORD: usize = 8 + RECORDS * (16 + RECORDED_BYTES);
     /// How many outputs it has room for.
     pub(crate) const RECORDS: usize = 8;
     /// How much of a frame it has room for.

@@ -48,6 +48,7 @@ impl Program<'_> {
         self.asm.bind(ready);
         self.asm.mov(R9, R0);
         self.clear();
+        self.tunnel_fields();
         self.count_in();
         self.ethernet();
     }
