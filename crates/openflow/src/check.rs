@@ -379,7 +379,8 @@ impl Checker {
             Action::SetField { field, value, mask } => {
                 self.write(Subfield::whole(*field));
                 self.fits(value | mask, field.info().width);
-                if value & !field.known_bits() != 0 {
+                // Of a value beyond the width it has been said that it is.
+                if value & !field.all_ones() == 0 && !field.takes(*value) {
                     self.errors.push(ActionError::NoSuchValue { field: *field, value: *value });
                 }
                 if *field == Field::InPortOxm {

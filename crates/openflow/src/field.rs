@@ -357,6 +357,17 @@ impl Field {
         row.nxm.or(row.oxm).map_or(row.name, |h| h.name)
     }
 
+    /// Whether a match or `set_field` may ask for this value, which is within the field's width.
+    ///
+    /// Source: `mf_is_value_valid` of Open vSwitch.
+    pub(crate) fn takes(self, value: u128) -> bool {
+        match self {
+            Field::InPortOxm | Field::ActsetOutput => !(0xff00..0xffff_ff00).contains(&value),
+            Field::CtState => value <= 0xff,
+            _ => value & !self.known_bits() == 0,
+        }
+    }
+
     /// Whether writing one of two fields changes the other, as `reg0` and `xreg0` do.
     pub fn shares_bits(self, other: Field) -> bool {
         let range = |field: Field| {

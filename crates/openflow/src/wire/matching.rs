@@ -135,7 +135,7 @@ fn decode_field(matching: &mut Match, field: Field, entry: Entry, rigour: Rigour
     if field.info().masking == Masking::Exact && mask != all && mask != 0 {
         return Err(refuse(ErrorCode::BmcBadMask));
     }
-    if !oxm::is_valid(field, value) {
+    if !field.takes(value) {
         return Err(refuse(ErrorCode::BmcBadValue));
     }
     if !field.info().prereq.holds(matching) {

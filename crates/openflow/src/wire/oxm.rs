@@ -404,14 +404,3 @@ impl Entry {
         }
     }
 }
-
-/// Whether a packet's field can have this value at all.
-pub(crate) fn is_valid(field: Field, value: u128) -> bool {
-    match field {
-        Field::ArpOp => value <= 0xff,
-        Field::NwTos => value & 3 == 0 && value <= 0xfc,
-        Field::InPortOxm | Field::ActsetOutput => !(0xff00..0xffff_ff00).contains(&value),
-        Field::CtState => value <= 0xff,
-        _ => value & !field.all_ones() == 0,
-    }
-}

@@ -319,7 +319,7 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             let all = field.all_ones();
             // As of set_field, which it is written as again. Open vSwitch takes such a value here, and then
             // prints a flow that it would not take.
-            if !oxm::is_valid(field, value) {
+            if !field.takes(value) {
                 return Err(refuse(ErrorCode::BacBadSetArgument));
             }
             Action::SetField { field, value, mask: mask.map_or(all, |mask| mask & all) }
@@ -441,7 +441,7 @@ fn set_field(body: &mut Reader<'_>, context: Context<'_>) -> Result<Action, Refu
     zeros(body, ErrorCode::BacBadSetArgument)?;
     let masked = mask.is_some();
     let mask = mask.unwrap_or(field.all_ones()) & field.all_ones();
-    if field == Field::InPortOxm || !field.info().writable || !oxm::is_valid(field, value) {
+    if field == Field::InPortOxm || !field.info().writable || !field.takes(value) {
         return Err(argument());
     }
     if field == Field::VlanVid && value & mask & VLAN_PRESENT == 0 {
