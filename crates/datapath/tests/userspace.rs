@@ -24,6 +24,7 @@ suite::datapath_suite! {
     serves_others_while_one_port_is_flooded,
     carries_tcp_at_a_sane_speed,
     commits_are_atomic_for_packets,
+    hands_packets_to_the_controllers,
     joins_two_bridges_by_vxlan,
     joins_two_bridges_by_geneve,
     carries_tunnel_metadata_in_geneve,

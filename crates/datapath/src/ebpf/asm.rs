@@ -86,6 +86,9 @@ pub(crate) enum Helper {
     SkbGetTunnelOpt = 29,
     SkbSetTunnelOpt = 30,
     KtimeGetBootNs = 125,
+    RingbufReserve = 131,
+    RingbufSubmit = 132,
+    RingbufDiscard = 133,
     CheckMtu = 163,
     Loop = 181,
 }

@@ -14,6 +14,7 @@ use super::compile::block::{ARGUMENTS, Block, of_flow};
 use super::compile::layout::{self, FLOW_COUNTERS, PORTS, flow_value};
 use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePlan};
 use super::load::{LoadError, Map, MapKind, Program};
+use super::punts::{Controllers, RING};
 use crate::{Change, FlowStatistics};
 use footbridge_openflow::{Flow, Match};
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Time, fdb};
@@ -26,7 +27,6 @@ const SLOTS: u32 = 1024;
 const ARGUMENT_BYTES: usize = 8 * (1 + ARGUMENTS);
 
 /// The maps that ports and programs share.
-#[derive(Debug)]
 pub(super) struct Shared {
     /// The program in force, at 0.
     pub(super) programs: Map,
@@ -40,6 +40,9 @@ pub(super) struct Shared {
     pub(super) tunnels: Map,
     /// The addresses that NORMAL learned.
     pub(super) fdb: Map,
+    /// The packets for the controllers, until they are read.
+    pub(super) punts: Map,
+    pub(super) controllers: Arc<Controllers>,
     scratch: Map,
 }
 
@@ -122,6 +125,8 @@ impl Compiled {
             flood: Map::new(MapKind::Array, "fb_flood", 4, 4, layout::FLOOD_LISTS)?,
             tunnels: Map::new(MapKind::Array, "fb_tunnels", 4, layout::TUNNEL_VALUE, PORTS)?,
             fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
+            punts: Map::new(MapKind::RingBuffer, "fb_punts", 0, 0, RING)?,
+            controllers: Arc::default(),
             scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
         });
         let slots = Slots::new(SLOTS)?;
@@ -161,6 +166,7 @@ impl Compiled {
         // A flow can come and go within one change.
         for entry in change.added.iter().filter_map(|id| pipeline.get(*id)) {
             let (block, arguments) = of_flow(&entry.flow).map_err(super::compile::CompileError::from)?;
+            block.userdata().try_for_each(|userdata| self.shared.controllers.know(userdata))?;
             let block = self.blocks.number(block)?;
             added.push(New { entry: Arc::clone(entry), block, arguments });
         }
@@ -383,6 +389,7 @@ impl Compiled {
             fdb: self.shared.fdb.fd(),
             flood: self.shared.flood.fd(),
             tunnels: self.shared.tunnels.fd(),
+            punts: self.shared.punts.fd(),
         }
     }
 

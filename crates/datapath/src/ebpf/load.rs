@@ -21,6 +21,8 @@ pub(super) enum MapKind {
     ProgArray = 3,
     PerCpuArray = 6,
     LruHash = 9,
+    /// Its size is in bytes; it has no keys and values.
+    RingBuffer = 27,
 }
 
 /// A hash map takes memory for its elements as they come.
@@ -107,6 +109,11 @@ impl Map {
     /// How many elements it can have.
     pub(super) fn max_entries(&self) -> u32 {
         self.max_entries
+    }
+
+    /// The reader's side, of a ring buffer.
+    pub(super) fn ring(&self) -> Result<sys::Ring, LoadError> {
+        sys::Ring::map(self.fd.as_fd(), self.max_entries).map_err(|errno| self.error(errno))
     }
 
     /// Put the value at the key.

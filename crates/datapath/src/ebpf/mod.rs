@@ -7,13 +7,15 @@
 //! | [`compile`] | flow tables to instructions; what is refused |
 //! | `sys`, `load` | bpf(2): maps, programs, links |
 //! | `flows` | the flows in force: maps and program kept in step with the pipeline |
+//! | `punts` | packets for the controllers, and the thread that reads them |
 //! | `root` | the program on a device, which leads to the one in force |
 //! | `tunnel` | the device of a tunnel port |
 //! | `ports` | devices, and the thread that lives in their network namespace |
 //!
 //! # Contract
 //!
-//! * A packet never waits for this process: there is no upcall.
+//! * A packet never waits for this process: there is no upcall. Those for the controllers go to a ring; where
+//!   that is full they are lost, and counted.
 //! * Each port's device runs a root program of two stores and a tail call, so that a new program is in
 //!   force on all ports at once, by one write. Changes of more than one flow always come so; a change of
 //!   one flow, of a mask and an action list that are known, is one write to a map.
@@ -34,6 +36,7 @@ pub mod compile;
 mod flows;
 pub mod load;
 mod ports;
+mod punts;
 mod root;
 mod sys;
 #[cfg(test)]
@@ -50,6 +53,7 @@ use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, Pipeline};
 use load::LoadError;
 use ports::Ports;
+use punts::Reader;
 use std::sync::Arc;
 
 /// Why the datapath could not do something, where the reason is its own.
@@ -71,6 +75,8 @@ pub struct Ebpf {
     flows: Flows,
     compiled: Compiled,
     ports: Ports,
+    /// Ends with the handle.
+    _reader: Reader,
 }
 
 impl Ebpf {
@@ -86,7 +92,8 @@ impl Ebpf {
         let compiled = Compiled::new()?;
         let flows = Flows::default();
         let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;
-        Ok(Ebpf { flows, compiled, ports })
+        let reader = Reader::start(&compiled.shared())?;
+        Ok(Ebpf { flows, compiled, ports, _reader: reader })
     }
 }
 
@@ -117,7 +124,8 @@ impl Datapath for Ebpf {
     }
 
     fn set_packet_in_sink(&mut self, sink: PacketInSink) -> Result<(), Error> {
-        self.ports.ask(move |worker| worker.set_packet_in_sink(sink))
+        self.compiled.shared().controllers.set_sink(sink);
+        Ok(())
     }
 
     fn punt_misses(&mut self, punt: bool) -> Result<(), Error> {

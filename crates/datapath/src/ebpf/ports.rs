@@ -13,7 +13,7 @@ use super::tunnel;
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
 use crate::tunnel::OptionMap;
 use crate::userspace::udp;
-use crate::{Error, Flows, PacketInSink, PacketOut, TunnelProtocol, sys};
+use crate::{Error, Flows, PacketOut, TunnelProtocol, sys};
 use footbridge_openflow::{MacAddr, PortNo};
 use footbridge_pipeline::fdb::{AGEING_TIME, FdbEntry};
 use footbridge_pipeline::{DropReason, Output, Packet, PortKind, State, Time, TunnelKey, Unobserved};
@@ -48,7 +48,7 @@ impl Ports {
         let socket = socket.map_err(|errno| Error::Start(errno.into()))?;
         let free = (0..PORTS as u16).collect();
         let (state, ports) = (State::default(), BTreeMap::new());
-        let worker = Worker { shared, flows, state, sink: None, socket, ports, free };
+        let worker = Worker { shared, flows, state, socket, ports, free };
         let thread = std::thread::Builder::new()
             .name("ebpf-ports".to_owned())
             .spawn(move || worker.run(&receiver))
@@ -87,7 +87,6 @@ pub(super) struct Worker {
     flows: Flows,
     /// For packets that controllers hand in.
     state: State,
-    sink: Option<PacketInSink>,
     /// To send such packets with.
     socket: OwnedFd,
     ports: BTreeMap<PortNo, Port>,
@@ -189,6 +188,7 @@ impl Worker {
     pub(super) fn remove(&mut self, number: PortNo) -> Result<(), Error> {
         let port = self.ports.remove(&number).ok_or(Error::NoSuchPort { number })?;
         self.state.ports.remove(number);
+        self.shared.controllers.forget(number);
         self.free.push_back(port.slot);
         let none = [0; 8];
         let put = self.shared.out_ports.put(&number.0.to_ne_bytes(), &none);
@@ -256,10 +256,6 @@ impl Worker {
         }
     }
 
-    pub(super) fn set_packet_in_sink(&mut self, sink: PacketInSink) {
-        self.sink = Some(sink);
-    }
-
     pub(super) fn status(&self) -> Result<Vec<PortStatus>, Error> {
         self.ports.iter().map(|(number, port)| port.status(*number, &self.shared)).collect()
     }
@@ -270,12 +266,9 @@ impl Worker {
         let flows = self.flows.read().unwrap_or_else(PoisonError::into_inner);
         let verdict = flows.execute(&mut self.state, packet, &metadata, &actions, now, &mut Unobserved);
         drop(flows);
-        let sink = self.sink.as_ref();
-        let untaken = verdict.packet_ins.into_iter().map(|p| sink.is_some_and(|sink| sink(p)));
-        let untaken = untaken.filter(|taken| !taken).count();
+        verdict.packet_ins.into_iter().for_each(|packet| self.shared.controllers.tell(packet));
         if let Some(port) = self.ports.get_mut(&in_port) {
             verdict.lost.iter().chain(&verdict.drop).for_each(|drop| port.lost.count(drop.reason));
-            (0..untaken).for_each(|_| port.lost.count(DropReason::NoController));
         }
         for output in verdict.outputs {
             if let Some(port) = self.ports.get_mut(&output.port) {
@@ -376,6 +369,7 @@ impl Port {
         for reason in DropReason::all() {
             drops.add(reason, at(layout::DROPS + 8 * i16::from(reason as u8)));
         }
+        drops.add(DropReason::NoController, shared.controllers.untaken(number));
         let unsent = match &self.tunnel {
             Some(_) => tunnel::unsent(&self.ifname),
             None => tunnel::Unsent::default(),

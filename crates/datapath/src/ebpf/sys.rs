@@ -1,12 +1,18 @@
-//! bpf(2), the one system call that no crate in use has a safe form for: all `unsafe` of the datapath.
+//! bpf(2), the one system call that no crate in use has a safe form for, and the memory of ring buffers: all
+//! `unsafe` of this datapath.
 //!
 //! Each function is one command with the part of `union bpf_attr` (linux/bpf.h) that it reads, as a
 //! structure of integers. Pointers in there are to slices of the caller, alive during the call, with the
 //! lengths that the kernel is told or that the map was made with.
 
 use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use std::ffi::c_void;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
@@ -261,6 +267,114 @@ pub(super) fn test_run(
     };
     bpf(PROG_TEST_RUN, &mut attributes)?;
     Ok(TestRun { result: attributes.result, duration: attributes.duration })
+}
+
+/// The reader's side of a ring buffer (BPF_MAP_TYPE_RINGBUF; Linux, Documentation/bpf/ringbuf.rst): one page with the
+/// reader's position, one with the writers', then the data, twice, so that every record lies in one piece.
+pub(super) struct Ring {
+    fd: OwnedFd,
+    consumer: NonNull<c_void>,
+    producer: NonNull<c_void>,
+    page: usize,
+    size: usize,
+}
+
+/// A record's header: its length, with two bits that say that it is still written, and that it is to be skipped.
+const RING_HEADER: u64 = 8;
+const RING_BUSY: u32 = 1 << 31;
+const RING_DISCARDED: u32 = 1 << 30;
+
+#[allow(unsafe_code, reason = "memory that is shared with the kernel has no safe form")]
+impl Ring {
+    /// Map the ring buffer, which has `size` bytes of data.
+    pub(super) fn map(ring: BorrowedFd<'_>, size: u32) -> Result<Ring, Errno> {
+        let (size, page) = (size as usize, page_size());
+        let fd = ring.try_clone_to_owned().map_err(|error| errno(&error))?;
+        let map = |length: usize, protection, at: usize| {
+            let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
+            let at = libc::off_t::try_from(at).map_err(|_| Errno::EINVAL)?;
+            // SAFETY: no address is asked for, so that nothing that is there is mapped over.
+            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &fd, at) }
+        };
+        let consumer = map(page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
+        match map(page + 2 * size, ProtFlags::PROT_READ, page) {
+            Ok(producer) => Ok(Ring { fd, consumer, producer, page, size }),
+            Err(errno) => {
+                // SAFETY: mapped above, with this length, and nothing points to it.
+                let _ = unsafe { munmap(consumer, page) };
+                Err(errno)
+            }
+        }
+    }
+
+    /// The next record, if one is whole.
+    pub(super) fn next(&mut self) -> Option<Vec<u8>> {
+        // SAFETY: both pages begin with a position of 64 bits, aligned, alive as long as self, which both
+        // sides access atomically.
+        let (consumer, producer) = unsafe {
+            (&*self.consumer.as_ptr().cast::<AtomicU64>(), &*self.producer.as_ptr().cast::<AtomicU64>())
+        };
+        loop {
+            let position = consumer.load(Ordering::Relaxed);
+            if position >= producer.load(Ordering::Acquire) {
+                return None;
+            }
+            let at = self.page + (position as usize & (self.size - 1));
+            // SAFETY: the offset is within the first copy of the data, at a multiple of 8, where the kernel
+            // keeps a record's header, which it writes atomically.
+            let header = unsafe { &*self.producer.as_ptr().byte_add(at).cast::<AtomicU32>() };
+            let header = header.load(Ordering::Acquire);
+            if header & RING_BUSY != 0 {
+                return None;
+            }
+            let length = (header & !(RING_BUSY | RING_DISCARDED)) as usize;
+            let record = (header & RING_DISCARDED == 0 && length < self.size).then(|| {
+                let data = at + RING_HEADER as usize;
+                // SAFETY: a record is shorter than the data, and behind the data it is mapped once more; its
+                // writer is done with it, and no other begins before the position moves on.
+                unsafe {
+                    let begin = self.producer.as_ptr().byte_add(data).cast::<u8>();
+                    std::slice::from_raw_parts(begin, length).to_vec()
+                }
+            });
+            let next = position + (length as u64 + RING_HEADER).next_multiple_of(8);
+            consumer.store(next, Ordering::Release);
+            if record.is_some() {
+                return record;
+            }
+        }
+    }
+}
+
+impl AsFd for Ring {
+    /// Readable when there is a record.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[allow(unsafe_code, reason = "memory that is shared with the kernel has no safe form")]
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with these lengths, and nothing points there but this.
+        unsafe {
+            let _ = munmap(self.consumer, self.page);
+            let _ = munmap(self.producer, self.page + 2 * self.size);
+        }
+    }
+}
+
+// SAFETY: the mappings are of the process, not of a thread, and `next` takes the reader's side for itself.
+#[allow(unsafe_code, reason = "the pointers keep it from being Send by itself")]
+unsafe impl Send for Ring {}
+
+fn page_size() -> usize {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(4096)
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 #[allow(unsafe_code, reason = "bpf(2) has no safe form")]

@@ -4,5 +4,6 @@
 
 mod bed;
 mod differential;
+mod punts;
 mod refusals;
 mod tunnels;

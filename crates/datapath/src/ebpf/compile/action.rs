@@ -3,6 +3,7 @@
 
 use super::block::{Bits, Block, Constant, Need, Op};
 use super::layout::{self, ALL_LIST, FLOOD_LIST, LOST, SENT, key_word, word};
+use super::punt::Punt;
 use super::{MAX_PORT, Outputs, Program};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -41,7 +42,8 @@ impl Program<'_> {
                 self.copy(*src, *dst);
                 self.asm.bind(skip);
             }
-            Op::DecTtl => self.dec_ttl(),
+            Op::DecTtl(told) => self.dec_ttl(told),
+            Op::Punt(punt) => self.punt(punt),
             Op::Output(port) => {
                 self.constant(R3, *port);
                 let done = self.asm.label();
@@ -80,7 +82,7 @@ impl Program<'_> {
     }
 
     /// `dst` is the constant.
-    fn constant(&mut self, dst: Reg, constant: Constant) {
+    pub(super) fn constant(&mut self, dst: Reg, constant: Constant) {
         match constant {
             Constant::Inline(value) => self.asm.set(dst, value),
             Constant::Argument(index) => self.asm.load(Size::D, dst, R8, 8 * (i16::from(index) + 1)),
@@ -146,13 +148,12 @@ impl Program<'_> {
         }
     }
 
-    fn dec_ttl(&mut self) {
+    fn dec_ttl(&mut self, told: &[Punt]) {
         let alive = self.asm.label();
         let at = key_word(word(Field::NwTtl)) + 2;
         self.asm.load(Size::B, R1, R9, at);
         self.asm.jump_if_imm(Cmp::Gt, R1, 1, alive);
-        // Word of it for the controllers, who can't be told.
-        self.count_drop(DropReason::NoController);
+        told.iter().for_each(|punt| self.punt(punt));
         self.count_drop(DropReason::TtlExpired);
         self.asm.jump(self.end);
         self.asm.bind(alive);

@@ -2,10 +2,12 @@
 //! one block's code and differ in their arguments only.
 
 use super::layout::{ARP, ETHERNET, IPV4, is_packet_word, word};
+use super::punt::Punt;
 use super::{Unsupported, What};
-use footbridge_openflow::action::Subfield;
+use footbridge_openflow::action::{Controller, Subfield};
 use footbridge_openflow::field::{Location, Prereq};
 use footbridge_openflow::{Action, Field, Flow, Match, PortNo};
+use footbridge_pipeline::PacketIn;
 
 /// How many constants of one flow can differ from those of the others of its block.
 pub(crate) const ARGUMENTS: usize = 7;
@@ -16,6 +18,17 @@ pub(crate) struct Block {
     pub(crate) ops: Vec<Op>,
     /// The table that the packet goes on in, when the list is done.
     pub(crate) next: Option<u8>,
+}
+
+impl Block {
+    /// The bytes that its actions hand to controllers.
+    pub(crate) fn userdata(&self) -> impl Iterator<Item = &[u8]> {
+        let punts = self.ops.iter().filter_map(|op| match op {
+            Op::Punt(punt) if !punt.userdata.is_empty() => Some(punt),
+            _ => None,
+        });
+        punts.map(|punt| &punt.userdata[..])
+    }
 }
 
 /// How many key words a match can have: a look-up's key is on the stack.
@@ -44,8 +57,10 @@ pub(crate) enum Op {
         /// What the packet has to be.
         needs: Vec<Need>,
     },
-    /// One less, or the list ends.
-    DecTtl,
+    /// One less, or the list ends, and these are told.
+    DecTtl(Vec<Punt>),
+    /// To the controllers.
+    Punt(Punt),
     /// To the port of this number.
     Output(Constant),
     /// Back to where it came from.
@@ -103,7 +118,7 @@ pub(crate) fn of_flow(flow: &Flow) -> Result<(Block, Vec<u64>), Unsupported> {
     let mut list = List { known: Known::of(&flow.matching), block: Block::default(), arguments: Vec::new() };
     let last = flow.actions.len().saturating_sub(1);
     for (index, action) in flow.actions.iter().enumerate() {
-        list.add(flow.table, action, index == last).map_err(refused)?;
+        list.add(flow, action, index == last).map_err(refused)?;
     }
     Ok((list.block, list.arguments))
 }
@@ -163,11 +178,19 @@ struct List {
 }
 
 impl List {
-    fn add(&mut self, table: u8, action: &Action, last: bool) -> Result<(), What> {
+    fn add(&mut self, flow: &Flow, action: &Action, last: bool) -> Result<(), What> {
         if let Some(write) = action.field_write() {
             return self.write(write.field, write.value, write.mask);
         }
         match action {
+            Action::Output { port: PortNo::CONTROLLER, .. } => {
+                self.punt(flow, &Controller::output(u16::MAX));
+                Ok(())
+            }
+            Action::Controller(controller) => {
+                self.punt(flow, controller);
+                Ok(())
+            }
             Action::Output { port, .. } => self.output(*port),
             Action::OutputReg { src } => {
                 let bits = bits_of(*src).filter(|bits| !is_packet_word(bits.word));
@@ -178,14 +201,20 @@ impl List {
             Action::Move { src, dst } => self.copy(*src, *dst),
             Action::ModTpSrc(port) => self.write_port(action, [Field::TcpSrc, Field::UdpSrc], *port),
             Action::ModTpDst(port) => self.write_port(action, [Field::TcpDst, Field::UdpDst], *port),
-            Action::DecTtl(controllers) if controllers == &[0] && self.known.ipv4 => {
-                self.block.ops.push(Op::DecTtl);
+            Action::DecTtl(controllers) if self.known.ipv4 => {
+                let told = controllers.iter().map(|id| {
+                    let reason = PacketIn::INVALID_TTL;
+                    let told = Controller { reason, id: *id, ..Controller::output(u16::MAX) };
+                    Punt::new(flow, &told, |constant| self.constant(constant))
+                });
+                let told = told.collect();
+                self.block.ops.push(Op::DecTtl(told));
                 Ok(())
             }
             Action::Resubmit { port: None | Some(PortNo::IN_PORT), table: next, with_ct_orig: false }
                 if last =>
             {
-                self.block.next = Some(next.unwrap_or(table));
+                self.block.next = Some(next.unwrap_or(flow.table));
                 Ok(())
             }
             Action::Resubmit { with_ct_orig: false, port: None, .. } => {
@@ -215,11 +244,15 @@ impl List {
             PortNo::NORMAL => Op::Normal,
             PortNo::FLOOD => Op::Flood,
             PortNo::ALL => Op::All,
-            PortNo::CONTROLLER => return Err(What::Action("CONTROLLER")),
             _ => return Err(What::Action("output to a reserved port")),
         };
         self.block.ops.push(op);
         Ok(())
+    }
+
+    fn punt(&mut self, flow: &Flow, controller: &Controller) {
+        let punt = Punt::new(flow, controller, |constant| self.constant(constant));
+        self.block.ops.push(Op::Punt(punt));
     }
 
     fn write(&mut self, field: Field, value: u128, mask: u128) -> Result<(), What> {

@@ -12,6 +12,7 @@
 //! | a block | an action list; ends with a jump to a later table, or the packet | `action.rs` |
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
 //! | NORMAL, floods | learned addresses; a copy to each port | `normal.rs` |
+//! | packets for the controllers | a record in a ring | `punt.rs` |
 //! | tunnels | the header of what comes and of what goes | `tunnel.rs` |
 //!
 //! R6 is the packet, R7 the counters of the port it came in on, R9 the scratch, all the way; R8 is the
@@ -28,6 +29,7 @@ pub(super) mod layout;
 mod normal;
 mod output;
 mod parse;
+pub(super) mod punt;
 mod table;
 pub(super) mod tunnel;
 
@@ -137,6 +139,7 @@ pub(super) struct MapFds {
     pub(super) fdb: i32,
     pub(super) flood: i32,
     pub(super) tunnels: i32,
+    pub(super) punts: i32,
 }
 
 /// What an output does.
@@ -174,6 +177,8 @@ struct Program<'p> {
     normal: Label,
     flood: Label,
     flood_one: Label,
+    /// The function that writes packets for the controllers.
+    punt: Label,
 }
 
 impl Plan {
@@ -183,7 +188,7 @@ impl Plan {
         let mut asm = Asm::default();
         let tables = order.iter().map(|table| (*table, asm.label())).collect();
         let (no_flow, flow_drop, end, prepare) = (asm.label(), asm.label(), asm.label(), asm.label());
-        let (normal, flood, flood_one) = (asm.label(), asm.label(), asm.label());
+        let (normal, flood, flood_one, punt) = (asm.label(), asm.label(), asm.label(), asm.label());
         let (words, written) = (self.words(), self.written());
         let mut program = Program {
             asm,
@@ -200,6 +205,7 @@ impl Plan {
             normal,
             flood,
             flood_one,
+            punt,
         };
         program.start();
         program.go_to_table(0);
@@ -250,11 +256,11 @@ impl Plan {
                 match op {
                     Op::Write { word, .. } => drop(words.insert(*word)),
                     Op::Move { src, dst, .. } => words.extend([src.word, dst.word]),
-                    Op::DecTtl => drop(words.insert(layout::word(Field::NwTtl))),
+                    Op::DecTtl(_) => drop(words.insert(layout::word(Field::NwTtl))),
                     Op::OutputBits(bits) => drop(words.insert(bits.word)),
                     // A gratuitous ARP counts for more.
                     Op::Normal => words.extend(layout::ARP.iter()),
-                    Op::Output(_) | Op::OutputInPort | Op::Flood | Op::All => {}
+                    Op::Output(_) | Op::OutputInPort | Op::Flood | Op::All | Op::Punt(_) => {}
                 }
             }
         }
@@ -275,8 +281,14 @@ impl Plan {
         let word = |op: &Op| match op {
             Op::Write { word, .. } => Some(*word),
             Op::Move { dst, .. } => Some(dst.word),
-            Op::DecTtl => Some(layout::word(Field::NwTtl)),
-            Op::Output(_) | Op::OutputInPort | Op::OutputBits(_) | Op::Normal | Op::Flood | Op::All => None,
+            Op::DecTtl(_) => Some(layout::word(Field::NwTtl)),
+            Op::Output(_)
+            | Op::OutputInPort
+            | Op::OutputBits(_)
+            | Op::Normal
+            | Op::Flood
+            | Op::All
+            | Op::Punt(_) => None,
         };
         let mut written: BTreeSet<u8> =
             ops.filter_map(word).filter(|word| layout::is_packet_word(*word)).collect();

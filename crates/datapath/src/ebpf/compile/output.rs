@@ -51,6 +51,7 @@ impl Program<'_> {
         self.asm.bind(self.end);
         self.drop_now();
         self.normal();
+        self.punts();
         self.asm.bind(self.prepare);
         self.prepare();
     }
@@ -126,7 +127,7 @@ impl Program<'_> {
     }
 
     /// Write the words that differ from the frame.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let asm = &mut self.asm;
         let (done, not_arp) = (asm.label(), asm.label());
         if self.writes(Field::EthDst) {

@@ -12,9 +12,10 @@ use footbridge_openflow::{Field, PortNo};
 use footbridge_pipeline::DropReason;
 
 /// Offsets in `struct __sk_buff` (linux/bpf.h).
-const SKB_LEN: i16 = 0;
-const SKB_VLAN_PRESENT: i16 = 20;
-const SKB_VLAN_TCI: i16 = 24;
+pub(super) const SKB_LEN: i16 = 0;
+pub(super) const SKB_VLAN_PRESENT: i16 = 20;
+pub(super) const SKB_VLAN_TCI: i16 = 24;
+pub(super) const SKB_VLAN_PROTO: i16 = 28;
 /// The root program says there which port this is (`cb[0]`), and which counters are its (`cb[1]`).
 pub(crate) const SKB_CB: i16 = 48;
 

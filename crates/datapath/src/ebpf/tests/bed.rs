@@ -5,9 +5,10 @@ use crate::ebpf::compile::layout;
 use crate::ebpf::compile::record::{RECORD, RECORDED_BYTES};
 use crate::ebpf::flows::Compiled;
 use crate::ebpf::load::{Map, MapKind, Program};
+use crate::ebpf::sys::Ring;
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{PortNames, PortNo};
-use footbridge_pipeline::{DropReason, FlowId, Pipeline, PortKind, Time, TunnelKey};
+use footbridge_pipeline::{DropReason, FlowId, PacketIn, Pipeline, PortKind, Time, TunnelKey};
 
 /// What one run made of a frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub(super) struct Bed {
     pub(super) pipeline: Pipeline,
     pub(super) compiled: Compiled,
     record: Map,
+    ring: Ring,
+    /// What the last run had for the controllers. Nobody takes it, and so it counts as dropped.
+    pub(super) packet_ins: Vec<PacketIn>,
     program: Option<Program>,
 }
 
@@ -45,7 +49,8 @@ impl Bed {
             }
         }
         let record = Map::new(MapKind::Array, "fb_record", 4, RECORD, 1).unwrap();
-        Some(Bed { pipeline: Pipeline::new(), compiled, record, program: None })
+        let ring = compiled.shared().punts.ring().unwrap();
+        Some(Bed { pipeline: Pipeline::new(), compiled, record, ring, packet_ins: Vec::new(), program: None })
     }
 
     /// Replace all flows.
@@ -84,6 +89,25 @@ impl Bed {
 
     /// Run the program on a frame that came through a tunnel.
     pub(super) fn run_from(&mut self, in_port: PortNo, tunnel: &TunnelKey, frame: &[u8]) -> Seen {
+        let mut seen = self.run_unread(in_port, tunnel, frame);
+        let untaken = self.read_ring();
+        if untaken > 0 {
+            seen.drops.push((DropReason::NoController, untaken));
+        }
+        seen
+    }
+
+    /// Read what there is for the controllers; how many packets.
+    pub(super) fn read_ring(&mut self) -> u64 {
+        let records = std::iter::from_fn(|| self.ring.next());
+        let shared = self.compiled.shared();
+        let packets = records.map(|record| shared.controllers.packet_of(&record).unwrap());
+        self.packet_ins = packets.collect();
+        self.packet_ins.len() as u64
+    }
+
+    /// Run the program on a frame, and leave what it has for the controllers in the ring.
+    pub(super) fn run_unread(&mut self, in_port: PortNo, tunnel: &TunnelKey, frame: &[u8]) -> Seen {
         self.record.clear(&0u32.to_ne_bytes()).unwrap();
         let before = self.counters(in_port);
         let program = match self.program.take() {

@@ -10,7 +10,6 @@ fn names_what_it_cannot_do() {
     for (flow, named) in [
         ("ip actions=ct(table=1)", "the action ct"),
         ("actions=load:1->NXM_OF_IN_PORT[],NORMAL", "actions on in_port"),
-        ("actions=CONTROLLER", "the action controller"),
         ("ip actions=conjunction(1,1/2)", "the action conjunction"),
         ("actions=strip_vlan,output:1", "strip_vlan"),
         ("actions=resubmit(,1),resubmit(,2)", "resubmit before other actions"),
@@ -51,7 +50,7 @@ fn compiles_a_way_back_to_a_lower_table() {
 fn a_refused_flow_leaves_the_others_in_force() {
     let Some(mut bed) = Bed::new("a_refused_flow_leaves_the_others_in_force", 2) else { return };
     bed.flows(&["actions=output:2"]).unwrap();
-    let refused = bed.insert("priority=65535 actions=CONTROLLER");
+    let refused = bed.insert("priority=65535,ip actions=enqueue:2:1");
     assert!(bed.commit(&Change { added: vec![refused], removed: vec![] }).is_err());
     bed.pipeline.remove(refused);
     assert_eq!(bed.run(PortNo(1), &[0; 60]).outputs, [(2, vec![0; 60])]);
