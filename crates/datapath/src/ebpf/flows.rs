@@ -14,6 +14,7 @@ use super::compile::block::{ARGUMENTS, Block, of_flow};
 use super::compile::layout::{self, FLOW_COUNTERS, PORTS, flow_value};
 use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePlan};
 use super::load::{LoadError, Map, MapKind, Program};
+use super::pins::Pins;
 use super::punts::{Controllers, RING};
 use crate::{Change, FlowStatistics};
 use footbridge_openflow::{Flow, Match};
@@ -43,7 +44,45 @@ pub(super) struct Shared {
     /// The packets for the controllers, until they are read.
     pub(super) punts: Map,
     pub(super) controllers: Arc<Controllers>,
+    /// Where what outlives the process is.
+    pub(super) pins: Option<Pins>,
     scratch: Map,
+}
+
+impl Shared {
+    /// The maps: those that a process before left, or new ones. Pinned are those that ports have to do with, and
+    /// state; the others a program holds by itself.
+    fn open(pins: Option<Pins>) -> Result<Shared, LoadError> {
+        let map = |kind, (name, version): (&str, u32), key_size, value_size, entries| match &pins {
+            Some(pins) => Map::pinned(
+                &pins.map(name, version),
+                kind,
+                &format!("fb_{name}"),
+                key_size,
+                value_size,
+                entries,
+            ),
+            None => Map::new(kind, &format!("fb_{name}"), key_size, value_size, entries),
+        };
+        let programs = ("programs", pins.as_ref().map_or(0, Pins::format));
+        Ok(Shared {
+            programs: map(MapKind::ProgArray, programs, 4, 4, 1)?,
+            port_counters: map(MapKind::PerCpuArray, ("ports", 1), 4, layout::PORT_COUNTERS, PORTS)?,
+            out_ports: map(MapKind::Array, ("outputs", 1), 4, 8, MAX_PORT + 1)?,
+            flood: map(MapKind::Array, ("flood", 1), 4, 4, layout::FLOOD_LISTS)?,
+            tunnels: map(MapKind::Array, ("tunnels", 1), 4, layout::TUNNEL_VALUE, PORTS)?,
+            fdb: map(MapKind::LruHash, ("fdb", 1), 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
+            punts: map(MapKind::RingBuffer, ("punts", 1), 0, 0, RING)?,
+            controllers: Arc::default(),
+            scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
+            pins,
+        })
+    }
+
+    /// Whether root programs lead to a program.
+    pub(super) fn has_program(&self) -> bool {
+        self.programs.get(&0u32.to_ne_bytes()).is_ok_and(|program| program.is_some())
+    }
 }
 
 /// The flows in force.
@@ -55,6 +94,8 @@ pub(super) struct Compiled {
     tables: BTreeMap<u8, Table>,
     /// How many programs were put in force.
     programs: u64,
+    /// The program in force, if any, is that of a process before.
+    inherited: bool,
 }
 
 /// A flow in force.
@@ -117,22 +158,23 @@ struct New {
 
 impl Compiled {
     /// No flows: a program that drops every packet.
+    #[cfg(test)]
     pub(super) fn new() -> Result<Compiled, EbpfError> {
-        let shared = Arc::new(Shared {
-            programs: Map::new(MapKind::ProgArray, "fb_program", 4, 4, 1)?,
-            port_counters: Map::new(MapKind::PerCpuArray, "fb_ports", 4, layout::PORT_COUNTERS, PORTS)?,
-            out_ports: Map::new(MapKind::Array, "fb_outputs", 4, 8, MAX_PORT + 1)?,
-            flood: Map::new(MapKind::Array, "fb_flood", 4, 4, layout::FLOOD_LISTS)?,
-            tunnels: Map::new(MapKind::Array, "fb_tunnels", 4, layout::TUNNEL_VALUE, PORTS)?,
-            fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
-            punts: Map::new(MapKind::RingBuffer, "fb_punts", 0, 0, RING)?,
-            controllers: Arc::default(),
-            scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
-        });
+        Compiled::start(None)
+    }
+
+    /// No flows: where a process before left a program, that goes on until some are committed; else one that
+    /// drops every packet.
+    pub(super) fn start(pins: Option<Pins>) -> Result<Compiled, EbpfError> {
+        let shared = Arc::new(Shared::open(pins)?);
         let slots = Slots::new(SLOTS)?;
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
-        let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1 };
-        compiled.replace_program(&compiled.slots, &compiled.tables)?;
+        let links_are_left = shared.pins.as_ref().is_some_and(|pins| !pins.links().is_empty());
+        let inherited = shared.has_program() || links_are_left;
+        let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1, inherited };
+        if !inherited {
+            compiled.replace_program(&compiled.slots, &compiled.tables)?;
+        }
         Ok(compiled)
     }
 
@@ -152,6 +194,11 @@ impl Compiled {
             Some(installed) => sum(here, self.slots.statistics(installed)),
             None => here,
         }
+    }
+
+    /// Whether no program of this process is in force, since there is one of a process before.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// How many programs were put in force so far: changes that were one write made none.
@@ -177,7 +224,7 @@ impl Compiled {
             .filter_map(|id| self.flows.get(id))
             .map(|installed| Arc::clone(&installed.entry))
             .collect();
-        if added.is_empty() && removed.is_empty() {
+        if added.is_empty() && removed.is_empty() && !self.inherited {
             return Ok(());
         }
         if self.is_one_write(&added, &removed) {
@@ -270,6 +317,7 @@ impl Compiled {
             self.replace_program(&self.slots, &tables)?;
             self.tables = tables;
             self.programs += 1;
+            self.inherited = false;
             Ok(())
         });
         self.settle(written, fresh, removed)

@@ -7,6 +7,7 @@
 //! | [`compile`] | flow tables to instructions; what is refused |
 //! | `sys`, `load` | bpf(2): maps, programs, links |
 //! | `flows` | the flows in force: maps and program kept in step with the pipeline |
+//! | [`pins`] | what outlives the process |
 //! | `punts` | packets for the controllers, and the thread that reads them |
 //! | `root` | the program on a device, which leads to the one in force |
 //! | `tunnel` | the device of a tunnel port |
@@ -25,7 +26,7 @@
 //!
 //! # Limits
 //!
-//! * Links are not pinned: when the process ends, the devices are as before. It takes Linux 6.6 (tcx), and
+//! * It takes Linux 6.6 (tcx), and
 //!   a little-endian machine.
 //! * A redirect that the kernel makes to a device with a full queue is lost and not counted.
 //! * A packet that leaves by one port and, in the same call, comes in by another on the same CPU would
@@ -35,6 +36,7 @@ pub(crate) mod asm;
 pub mod compile;
 mod flows;
 pub mod load;
+pub mod pins;
 mod ports;
 mod punts;
 mod root;
@@ -52,8 +54,10 @@ use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, Pipeline};
 use load::LoadError;
-use ports::Ports;
+use pins::Pins;
+use ports::{Ports, Worker};
 use punts::Reader;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why the datapath could not do something, where the reason is its own.
@@ -70,7 +74,7 @@ pub enum EbpfError {
     Absent(&'static str),
 }
 
-/// The datapath's handle. Dropped, it detaches from every device.
+/// The datapath's handle. Dropped, it detaches from every device, unless it was to outlive its process.
 pub struct Ebpf {
     flows: Flows,
     compiled: Compiled,
@@ -80,16 +84,41 @@ pub struct Ebpf {
 }
 
 impl Ebpf {
-    /// A datapath without port and flow, for devices in the calling thread's network namespace.
+    /// A datapath without port and flow, for devices in the calling thread's network namespace. When it is dropped,
+    /// or the process ends, nothing is attached any more.
     ///
     /// # Errors
     ///
     /// When the kernel does not take its maps or its program.
     pub fn start() -> Result<Ebpf, Error> {
+        Ebpf::with_pins(None)
+    }
+
+    /// The same, but what is attached outlives the process: it is pinned in `dir`, in a bpf file system (such as
+    /// /sys/fs/bpf, which is mounted where it is not). Where a process before left a datapath there, packets go as
+    /// that said until the first flows are committed; ports take over their links, counters go on, and learned
+    /// addresses stay. Links of ports that are not added again within a minute after the first commit go.
+    /// [`pins::detach`] takes all of it away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ebpf::start`], and when another process has the directory.
+    pub fn start_pinned(dir: &Path) -> Result<Ebpf, Error> {
+        Ebpf::start_pinned_as(dir, pins::FORMAT)
+    }
+
+    /// As a build whose root programs have this format, for tests of upgrades.
+    #[doc(hidden)]
+    pub fn start_pinned_as(dir: &Path, format: u32) -> Result<Ebpf, Error> {
+        let pins = Pins::open(dir, format).map_err(EbpfError::from)?;
+        Ebpf::with_pins(Some(pins))
+    }
+
+    fn with_pins(pins: Option<Pins>) -> Result<Ebpf, Error> {
         if cfg!(target_endian = "big") {
             return Err(EbpfError::Absent("big-endian machines").into());
         }
-        let compiled = Compiled::new()?;
+        let compiled = Compiled::start(pins)?;
         let flows = Flows::default();
         let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;
         let reader = Reader::start(&compiled.shared())?;
@@ -100,6 +129,16 @@ impl Ebpf {
 impl Datapath for Ebpf {
     fn kind(&self) -> &'static str {
         "ebpf"
+    }
+
+    fn outlives_its_process(&self) -> bool {
+        self.compiled.shared().pins.is_some()
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        self.ports.ask(Worker::detach)?;
+        let shared = self.compiled.shared();
+        Ok(shared.pins.as_ref().map_or(Ok(()), Pins::clear).map_err(EbpfError::from)?)
     }
 
     fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {
@@ -120,7 +159,12 @@ impl Datapath for Ebpf {
     }
 
     fn commit(&mut self, flows: &Pipeline, changed: &Change) -> Result<(), Error> {
-        Ok(self.compiled.commit(flows, changed)?)
+        let inherited = self.compiled.is_inherited();
+        self.compiled.commit(flows, changed)?;
+        if inherited {
+            self.ports.ask(Worker::take_over)?;
+        }
+        Ok(())
     }
 
     fn set_packet_in_sink(&mut self, sink: PacketInSink) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use super::EbpfError;
 use super::compile::layout::{self, ALL_LIST, FLOOD_LIST, PORTS};
 use super::flows::Shared;
 use super::load::{Link as TcLink, Program};
+use super::pins;
 use super::root::{Accepted, root};
 use super::tunnel;
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// How often devices are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long after the first flows the ports of a process before may be added again.
+const CLAIM: Duration = Duration::from_secs(60);
 
 type Command = Box<dyn FnOnce(&mut Worker) + Send>;
 
@@ -46,9 +49,11 @@ impl Ports {
         // Protocol 0: it hears nothing.
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None);
         let socket = socket.map_err(|errno| Error::Start(errno.into()))?;
-        let free = (0..PORTS as u16).collect();
+        let left = inherited(&shared);
+        let taken: Vec<u16> = left.values().map(|left| left.slot).collect();
+        let free = (0..PORTS as u16).filter(|slot| !taken.contains(slot)).collect();
         let (state, ports) = (State::default(), BTreeMap::new());
-        let worker = Worker { shared, flows, state, socket, ports, free };
+        let worker = Worker { shared, flows, state, socket, ports, left, settled: None, free };
         let thread = std::thread::Builder::new()
             .name("ebpf-ports".to_owned())
             .spawn(move || worker.run(&receiver))
@@ -90,8 +95,19 @@ pub(super) struct Worker {
     /// To send such packets with.
     socket: OwnedFd,
     ports: BTreeMap<PortNo, Port>,
+    /// What a process before left, until the ports are added again.
+    left: BTreeMap<PortNo, Left>,
+    /// When the first flows were committed.
+    settled: Option<Instant>,
     /// Counters of no port.
     free: VecDeque<u16>,
+}
+
+/// A port that a process before left.
+struct Left {
+    slot: u16,
+    link: TcLink,
+    kind: PortKind,
 }
 
 struct Port {
@@ -120,7 +136,9 @@ struct Tunnel {
 struct Attached {
     ifindex: u32,
     up: bool,
-    _link: TcLink,
+    link: TcLink,
+    /// It runs the root program of a process before.
+    inherited: bool,
 }
 
 impl Worker {
@@ -134,10 +152,47 @@ impl Worker {
             }
             if last_look.elapsed() >= LOOK {
                 self.refresh();
+                self.forget_left();
                 last_look = Instant::now();
             }
         }
-        std::mem::take(&mut self.ports).into_values().for_each(Port::let_go);
+        // What is pinned goes on.
+        if self.shared.pins.is_none() {
+            self.detach();
+        }
+    }
+
+    /// Let go of all devices.
+    pub(super) fn detach(&mut self) {
+        let ports = std::mem::take(&mut self.ports);
+        ports.into_iter().for_each(|(number, port)| port.let_go(number, &self.shared));
+        self.left.clear();
+    }
+
+    /// Flows of this process are in force.
+    pub(super) fn take_over(&mut self) {
+        self.settled = Some(Instant::now());
+        self.refresh();
+    }
+
+    /// Let go of the ports that nobody has added again.
+    fn forget_left(&mut self) {
+        if self.settled.is_none_or(|settled| settled.elapsed() < CLAIM) {
+            return;
+        }
+        self.settled = None;
+        let Some(pins) = &self.shared.pins else { return };
+        for (number, Left { slot, .. }) in std::mem::take(&mut self.left) {
+            pins::remove(&pins.link(number, slot));
+            self.free.push_back(slot);
+            if let Err(error) = self.shared.out_ports.put(&number.0.to_ne_bytes(), &[0; 8]) {
+                tracing::warn!(port = number.0, %error, "a port of the process before stays");
+            }
+        }
+        pins.clear_other_formats();
+        if let Err(error) = self.list_for_floods() {
+            tracing::warn!(%error, "ports of the process before stay");
+        }
     }
 
     pub(super) fn add(&mut self, spec: &PortSpec) -> Result<(), Error> {
@@ -148,8 +203,15 @@ impl Worker {
         if let Some(taken) = self.ports.get(&number) {
             return Err(Error::PortTaken { number, name: taken.name.clone() });
         }
-        let slot = self.free.front().copied().ok_or(EbpfError::Absent("more than 1024 ports"))?;
-        self.shared.port_counters.clear(&u32::from(slot).to_ne_bytes()).map_err(EbpfError::from)?;
+        let slot = match self.left.get(&number) {
+            // Its counters go on.
+            Some(left) => left.slot,
+            None => {
+                let slot = self.free.front().copied().ok_or(EbpfError::Absent("more than 1024 ports"))?;
+                self.shared.port_counters.clear(&u32::from(slot).to_ne_bytes()).map_err(EbpfError::from)?;
+                slot
+            }
+        };
         let (ifname, tunnel, accepted) = match &spec.attachment {
             Attachment::Device { ifname } => (ifname.clone(), None, None),
             Attachment::Tunnel { protocol, udp_port, vni, local, options } => {
@@ -167,14 +229,25 @@ impl Worker {
         if let Some(tunnel) = &tunnel {
             tunnel.make_device(&ifname)?;
         }
-        self.free.pop_front();
+        let attached = match self.left.remove(&number) {
+            Some(left) => Some(Attached {
+                ifindex: left.link.device().unwrap_or(0),
+                up: false,
+                link: left.link,
+                inherited: true,
+            }),
+            None => {
+                self.free.pop_front();
+                None
+            }
+        };
         let mut port = Port {
             name: spec.name.clone(),
             ifname,
             slot,
             tunnel,
             root,
-            attached: None,
+            attached,
             refused: false,
             sent: Traffic::default(),
             lost: DropCounts::default(),
@@ -192,7 +265,7 @@ impl Worker {
         self.free.push_back(port.slot);
         let none = [0; 8];
         let put = self.shared.out_ports.put(&number.0.to_ne_bytes(), &none);
-        port.let_go();
+        port.let_go(number, &self.shared);
         put.map_err(EbpfError::from)?;
         self.list_for_floods()?;
         for (entry, key) in self.learned()? {
@@ -209,7 +282,10 @@ impl Worker {
             self.shared.flood.put(&index.to_ne_bytes(), &value.to_ne_bytes()).map_err(EbpfError::from)
         };
         for (list, tunnels) in [(FLOOD_LIST as u32, false), (ALL_LIST as u32, true)] {
-            let ports = self.ports.iter().filter(|(_, port)| tunnels || port.tunnel.is_none());
+            let ports = self.ports.iter().map(|(number, port)| (*number, port.kind()));
+            let left = self.left.iter().map(|(number, left)| (*number, left.kind));
+            let ports: BTreeMap<PortNo, PortKind> = ports.chain(left).collect();
+            let ports = ports.into_iter().filter(|(_, kind)| tunnels || *kind != PortKind::Tunnel);
             let mut count = 0;
             for (number, _) in ports {
                 count += 1;
@@ -302,9 +378,10 @@ impl Port {
             ifindex = tunnel.make_device(&self.ifname).ok();
         }
         if self.attached.as_ref().map(|attached| attached.ifindex) != ifindex {
-            self.attached = None;
-            self.attached = ifindex.and_then(|ifindex| self.attach(ifindex));
+            self.detach(number, shared);
+            self.attached = ifindex.and_then(|ifindex| self.attach(number, ifindex, shared));
         }
+        self.take_over(shared);
         let device = sys::Device::named(&self.ifname);
         if let Some(attached) = &mut self.attached {
             attached.up = device.as_ref().is_ok_and(|device| device.is_up().unwrap_or(false));
@@ -323,11 +400,34 @@ impl Port {
         }
     }
 
-    fn attach(&mut self, ifindex: u32) -> Option<Attached> {
-        match self.root.attach(ifindex) {
+    /// Have this process's root program run, as soon as that leads somewhere.
+    fn take_over(&mut self, shared: &Shared) {
+        let Some(attached) = &mut self.attached else { return };
+        if attached.inherited && shared.has_program() {
+            match attached.link.update(&self.root) {
+                Ok(()) => attached.inherited = false,
+                Err(errno) => tracing::warn!(device = self.ifname, %errno, "the port can't be taken over"),
+            }
+        }
+    }
+
+    /// Let go of the device.
+    fn detach(&mut self, number: PortNo, shared: &Shared) {
+        if let (Some(_), Some(pins)) = (self.attached.take(), &shared.pins) {
+            pins::remove(&pins.link(number, self.slot));
+        }
+    }
+
+    fn attach(&mut self, number: PortNo, ifindex: u32, shared: &Shared) -> Option<Attached> {
+        let attached = self.root.attach(ifindex).and_then(|link| {
+            let pins = shared.pins.as_ref();
+            pins.map_or(Ok(()), |pins| link.pin(&pins.link(number, self.slot)))?;
+            Ok(link)
+        });
+        match attached {
             Ok(link) => {
                 self.refused = false;
-                Some(Attached { ifindex, up: false, _link: link })
+                Some(Attached { ifindex, up: false, link, inherited: false })
             }
             Err(errno) => {
                 if !std::mem::replace(&mut self.refused, true) {
@@ -339,8 +439,8 @@ impl Port {
     }
 
     /// Take away what was made for the port.
-    fn let_go(mut self) {
-        drop(self.attached.take());
+    fn let_go(mut self, number: PortNo, shared: &Shared) {
+        self.detach(number, shared);
         if self.tunnel.is_some()
             && let Err(errno) = tunnel::remove(&self.ifname)
         {
@@ -438,4 +538,22 @@ fn tunnel_value(
         bytes.copy_from_slice(&word.to_ne_bytes());
     }
     value
+}
+
+/// The ports that a process before left, but for those whose devices are gone.
+fn inherited(shared: &Shared) -> BTreeMap<PortNo, Left> {
+    let mut left = BTreeMap::new();
+    let Some(pins) = &shared.pins else { return left };
+    for (number, slot) in pins.links() {
+        let path = pins.link(number, slot);
+        match TcLink::pinned(&path) {
+            Ok(link) if link.device().is_ok_and(|ifindex| ifindex != 0) => {
+                let value = shared.out_ports.get(&number.0.to_ne_bytes()).ok().flatten();
+                let kind = layout::port_kind(&value.unwrap_or_default());
+                left.insert(number, Left { slot, link, kind });
+            }
+            Ok(_) | Err(_) => pins::remove(&path),
+        }
+    }
+    left
 }

@@ -7,7 +7,7 @@
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::mem::size_of;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -22,8 +22,12 @@ const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 #[cfg(test)]
 const PROG_TEST_RUN: libc::c_int = 10;
+const OBJ_PIN: libc::c_int = 6;
+const OBJ_GET: libc::c_int = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BTF_LOAD: libc::c_int = 18;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_UPDATE: libc::c_int = 29;
 
 /// BPF_PROG_TYPE_SCHED_CLS
 const SCHED_CLS: u32 = 3;
@@ -120,6 +124,34 @@ struct LinkAttributes {
     revision: u64,
 }
 
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdateAttributes {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ObjectAttributes {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttributes {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+impl Attributes for LinkUpdateAttributes {}
+impl Attributes for ObjectAttributes {}
+impl Attributes for InfoAttributes {}
 impl Attributes for MapAttributes {}
 impl Attributes for ElementAttributes {}
 impl Attributes for ProgramAttributes {}
@@ -128,7 +160,8 @@ impl Attributes for TestAttributes {}
 impl Attributes for LinkAttributes {}
 impl Attributes for BtfAttributes {}
 
-/// What a new map is like.
+/// What a map is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MapShape {
     /// BPF_MAP_TYPE_*
     pub(super) kind: u32,
@@ -236,6 +269,45 @@ pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32) -> Result<Owned
     let mut attributes =
         LinkAttributes { program, ifindex, attach_type: TCX_INGRESS, ..LinkAttributes::default() };
     bpf(LINK_CREATE, &mut attributes).map(owned)
+}
+
+/// BPF_LINK_UPDATE: run this program in place of the one before, from one packet to the next.
+pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+    let (link, program) = (link.as_raw_fd().cast_unsigned(), program.as_raw_fd().cast_unsigned());
+    let mut attributes = LinkUpdateAttributes { link, program, ..LinkUpdateAttributes::default() };
+    bpf(LINK_UPDATE, &mut attributes).map(drop)
+}
+
+/// BPF_OBJ_PIN: give a map or a link a name in a bpf file system, by which it outlives the process.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+    let fd = object.as_raw_fd().cast_unsigned();
+    bpf(OBJ_PIN, &mut ObjectAttributes { path: path.as_ptr() as u64, fd, flags: 0 }).map(drop)
+}
+
+/// BPF_OBJ_GET: what has the name.
+pub(super) fn pinned(path: &CStr) -> Result<OwnedFd, Errno> {
+    bpf(OBJ_GET, &mut ObjectAttributes { path: path.as_ptr() as u64, fd: 0, flags: 0 }).map(owned)
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD of a map, as far as it is its shape.
+pub(super) fn map_shape(map: BorrowedFd<'_>) -> Result<MapShape, Errno> {
+    let [kind, _id, key_size, value_size, max_entries, flags] = info(map)?;
+    Ok(MapShape { kind, key_size, value_size, max_entries, flags })
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD of a tcx link: the index of its device, 0 where that is gone.
+pub(super) fn link_device(link: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let [_kind, _id, _program, _padding, ifindex, _attach_type] = info(link)?;
+    Ok(ifindex)
+}
+
+/// The beginning of what the kernel says of an object.
+fn info(object: BorrowedFd<'_>) -> Result<[u32; 6], Errno> {
+    let mut numbers = [0u32; 6];
+    let (fd, info) = (object.as_raw_fd().cast_unsigned(), numbers.as_mut_ptr() as u64);
+    let length = size_of_val(&numbers) as u32;
+    bpf(OBJ_GET_INFO_BY_FD, &mut InfoAttributes { fd, length, info })?;
+    Ok(numbers)
 }
 
 #[cfg(test)]

@@ -95,6 +95,14 @@ impl Datapath for Userspace {
         "userspace"
     }
 
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {
         let port = port.clone();
         self.ask(move |worker| worker.add_port(&port))?

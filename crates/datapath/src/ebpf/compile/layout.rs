@@ -112,6 +112,11 @@ pub(crate) fn port_value(ifindex: u32, slot: u16, kind: PortKind) -> [u8; 8] {
     let tunnel = u64::from(kind == PortKind::Tunnel) << PORT_IS_TUNNEL_BIT;
     (tunnel | 1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
 }
+/// What such a port is.
+pub(crate) fn port_kind(value: &[u8]) -> PortKind {
+    let value = value.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+    if value >> PORT_IS_TUNNEL_BIT & 1 != 0 { PortKind::Tunnel } else { PortKind::Ordinary }
+}
 /// Which bit of it says that it is a tunnel.
 pub(crate) const PORT_IS_TUNNEL_BIT: u32 = 49;
 
