@@ -32,6 +32,11 @@ impl Netlink {
         self.ask(change, flags | NLM_F_ACK).map(drop)
     }
 
+    /// Ask for something.
+    pub(crate) fn get(&mut self, wanted: RouteNetlinkMessage) -> Result<Option<RouteNetlinkMessage>, Errno> {
+        self.ask(wanted, 0)
+    }
+
     /// The device called `name`, if there is one.
     pub(crate) fn link(&mut self, name: &str) -> Result<Option<LinkMessage>, Errno> {
         let mut wanted = LinkMessage::default();

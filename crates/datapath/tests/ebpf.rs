@@ -38,6 +38,18 @@ suite::datapath_suite! {
     floods_leave_tunnels_out,
 }
 
+/// All of this, with filters in place of tcx links, as below Linux 6.6.
+#[test]
+fn passes_with_filters_too() {
+    if !common::privileged("passes_with_filters_too") {
+        return;
+    }
+    let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+    tests.args(["--skip", "passes_with_filters_too"]).env("FOOTBRIDGE_NO_TCX", "1");
+    let output = tests.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 /// The article's ARP path: a host asks for a peer's gateway, and the kernel alone answers;
 /// asking under another's address is dropped.
 #[test]

@@ -169,7 +169,7 @@ impl Compiled {
         let shared = Arc::new(Shared::open(pins)?);
         let slots = Slots::new(SLOTS)?;
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
-        let links_are_left = shared.pins.as_ref().is_some_and(|pins| !pins.links().is_empty());
+        let links_are_left = shared.pins.as_ref().is_some_and(|pins| !pins.holds().is_empty());
         let inherited = shared.has_program() || links_are_left;
         let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1, inherited };
         if !inherited {

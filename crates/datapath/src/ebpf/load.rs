@@ -261,6 +261,16 @@ impl Program {
         self.fd.as_raw_fd().to_ne_bytes()
     }
 
+    /// Its descriptor.
+    pub(super) fn fd(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    /// Give it a name by which it outlives this process.
+    pub(super) fn pin(&self, path: &Path) -> Result<(), Errno> {
+        sys::pin(self.fd.as_fd(), &file_name(path)?)
+    }
+
     /// Have it run on what a device receives, until the link is dropped.
     pub(super) fn attach(&self, ifindex: u32) -> Result<Link, Errno> {
         sys::link_create(self.fd.as_fd(), ifindex).map(|fd| Link { fd })
@@ -301,6 +311,11 @@ impl Link {
     pub(super) fn update(&self, program: &Program) -> Result<(), Errno> {
         sys::link_update(self.fd.as_fd(), program.fd.as_fd())
     }
+}
+
+/// The number of the program that is pinned there.
+pub(super) fn program_id(path: &Path) -> Result<u32, Errno> {
+    sys::program_id(sys::pinned(&file_name(path)?)?.as_fd())
 }
 
 fn file_name(path: &Path) -> Result<CString, Errno> {

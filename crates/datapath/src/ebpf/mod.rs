@@ -8,6 +8,7 @@
 //! | `sys`, `load` | bpf(2): maps, programs, links |
 //! | `flows` | the flows in force: maps and program kept in step with the pipeline |
 //! | [`pins`] | what outlives the process |
+//! | `attach` | a program on a device: tcx links, or filters |
 //! | `punts` | packets for the controllers, and the thread that reads them |
 //! | `root` | the program on a device, which leads to the one in force |
 //! | `tunnel` | the device of a tunnel port |
@@ -26,13 +27,13 @@
 //!
 //! # Limits
 //!
-//! * It takes Linux 6.6 (tcx), and
-//!   a little-endian machine.
+//! * It takes a little-endian machine.
 //! * A redirect that the kernel makes to a device with a full queue is lost and not counted.
 //! * A packet that leaves by one port and, in the same call, comes in by another on the same CPU would
 //!   share the scratch. Devices that do so (none of veth, VXLAN or an uplink does) can't be ports.
 
 pub(crate) mod asm;
+mod attach;
 pub mod compile;
 mod flows;
 pub mod load;
@@ -136,9 +137,7 @@ impl Datapath for Ebpf {
     }
 
     fn detach(&mut self) -> Result<(), Error> {
-        self.ports.ask(Worker::detach)?;
-        let shared = self.compiled.shared();
-        Ok(shared.pins.as_ref().map_or(Ok(()), Pins::clear).map_err(EbpfError::from)?)
+        self.ports.ask(Worker::detach)?
     }
 
     fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {

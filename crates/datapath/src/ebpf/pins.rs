@@ -3,7 +3,8 @@
 //! ```text
 //!     DIR/programs-1          leads the root programs to the program in force, and so keeps that
 //!     DIR/fdb-1, ports-1 …    what ports and programs share
-//!     DIR/port-NUMBER-SLOT    the link that has the port's root program on its device
+//!     DIR/port-NUMBER-SLOT    the link that has the port's root program on its device; with the device's index
+//!                             behind it, that program itself, which a filter has there (`attach`)
 //! ```
 //!
 //! # Contract
@@ -15,6 +16,7 @@
 //!   committed, with the maps and root programs that it was made with.
 //! * One process at a time has the directory.
 
+use super::attach::Hold;
 use super::load::LoadError;
 use footbridge_openflow::PortNo;
 use nix::errno::Errno;
@@ -70,18 +72,15 @@ impl Pins {
         self.format
     }
 
-    /// Where a port's link is.
-    pub(super) fn link(&self, port: PortNo, slot: u16) -> PathBuf {
-        self.dir.join(format!("port-{}-{slot}", port.0))
+    /// Where a port's hold is: a link, or a filter on this device.
+    pub(super) fn hold(&self, port: PortNo, slot: u16, filter: Option<u32>) -> PathBuf {
+        let device = filter.map_or(String::new(), |ifindex| format!("-{ifindex}"));
+        self.dir.join(format!("port-{}-{slot}{device}", port.0))
     }
 
-    /// The ports whose links are there, and their slots.
-    pub(super) fn links(&self) -> Vec<(PortNo, u16)> {
-        let port = |name: String| {
-            let (number, slot) = name.strip_prefix("port-")?.split_once('-')?;
-            Some((PortNo(number.parse().ok()?), slot.parse().ok()?))
-        };
-        names(&self.dir).into_iter().filter_map(port).collect()
+    /// The ports whose holds are there, their slots, and their devices where those are filters.
+    pub(super) fn holds(&self) -> Vec<(PortNo, u16, Option<u32>)> {
+        names(&self.dir).iter().filter_map(|name| port_of(name)).collect()
     }
 
     /// Take away all names, and the directory.
@@ -101,7 +100,7 @@ impl Pins {
 }
 
 /// Take away all that is pinned there, and the directory: nothing is attached any more. No error where there is
-/// nothing.
+/// nothing. Filters, of kernels without tcx, it finds in the network namespace of their devices only.
 ///
 /// # Errors
 ///
@@ -118,8 +117,25 @@ pub fn detach(dir: &Path) -> Result<(), LoadError> {
     cleared
 }
 
+/// What the name of a port's hold says.
+fn port_of(name: &str) -> Option<(PortNo, u16, Option<u32>)> {
+    let mut numbers = name.strip_prefix("port-")?.split('-');
+    let (number, slot) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    let device = numbers.next().map(str::parse).transpose().ok()?;
+    Some((PortNo(number), slot, device))
+}
+
 fn clear(dir: &Path) -> Result<(), LoadError> {
-    names(dir).iter().for_each(|name| remove(&dir.join(name)));
+    for name in names(dir) {
+        let path = dir.join(&name);
+        // A filter that isn't there any more has nothing to be let go.
+        if let Some((_, _, device @ Some(_))) = port_of(&name)
+            && let Ok(hold) = Hold::pinned(&path, device)
+        {
+            hold.release();
+        }
+        remove(&path);
+    }
     let failed = |error: io::Error| LoadError::Pin { path: dir.to_owned(), errno: errno(&error) };
     fs::remove_dir(dir).map_err(failed)
 }

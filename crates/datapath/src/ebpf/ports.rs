@@ -5,9 +5,10 @@
 //! or change.
 
 use super::EbpfError;
+use super::attach::Hold;
 use super::compile::layout::{self, ALL_LIST, FLOOD_LIST, PORTS};
 use super::flows::Shared;
-use super::load::{Link as TcLink, Program};
+use super::load::Program;
 use super::pins;
 use super::root::{Accepted, root};
 use super::tunnel;
@@ -106,7 +107,7 @@ pub(super) struct Worker {
 /// A port that a process before left.
 struct Left {
     slot: u16,
-    link: TcLink,
+    hold: Hold,
     kind: PortKind,
 }
 
@@ -136,7 +137,7 @@ struct Tunnel {
 struct Attached {
     ifindex: u32,
     up: bool,
-    link: TcLink,
+    hold: Hold,
     /// It runs the root program of a process before.
     inherited: bool,
 }
@@ -158,15 +159,17 @@ impl Worker {
         }
         // What is pinned goes on.
         if self.shared.pins.is_none() {
-            self.detach();
+            // Without pins, nothing can go wrong.
+            let _ = self.detach();
         }
     }
 
-    /// Let go of all devices.
-    pub(super) fn detach(&mut self) {
+    /// Let go of all devices, and of what is pinned.
+    pub(super) fn detach(&mut self) -> Result<(), Error> {
         let ports = std::mem::take(&mut self.ports);
         ports.into_iter().for_each(|(number, port)| port.let_go(number, &self.shared));
-        self.left.clear();
+        std::mem::take(&mut self.left).into_values().for_each(|left| left.hold.release());
+        Ok(self.shared.pins.as_ref().map_or(Ok(()), pins::Pins::clear).map_err(EbpfError::from)?)
     }
 
     /// Flows of this process are in force.
@@ -182,8 +185,9 @@ impl Worker {
         }
         self.settled = None;
         let Some(pins) = &self.shared.pins else { return };
-        for (number, Left { slot, .. }) in std::mem::take(&mut self.left) {
-            pins::remove(&pins.link(number, slot));
+        for (number, Left { slot, hold, .. }) in std::mem::take(&mut self.left) {
+            pins::remove(&pins.hold(number, slot, hold.filter()));
+            hold.release();
             self.free.push_back(slot);
             if let Err(error) = self.shared.out_ports.put(&number.0.to_ne_bytes(), &[0; 8]) {
                 tracing::warn!(port = number.0, %error, "a port of the process before stays");
@@ -231,9 +235,9 @@ impl Worker {
         }
         let attached = match self.left.remove(&number) {
             Some(left) => Some(Attached {
-                ifindex: left.link.device().unwrap_or(0),
+                ifindex: left.hold.device().unwrap_or(0),
                 up: false,
-                link: left.link,
+                hold: left.hold,
                 inherited: true,
             }),
             None => {
@@ -381,7 +385,7 @@ impl Port {
             self.detach(number, shared);
             self.attached = ifindex.and_then(|ifindex| self.attach(number, ifindex, shared));
         }
-        self.take_over(shared);
+        self.take_over(number, shared);
         let device = sys::Device::named(&self.ifname);
         if let Some(attached) = &mut self.attached {
             attached.up = device.as_ref().is_ok_and(|device| device.is_up().unwrap_or(false));
@@ -401,10 +405,11 @@ impl Port {
     }
 
     /// Have this process's root program run, as soon as that leads somewhere.
-    fn take_over(&mut self, shared: &Shared) {
+    fn take_over(&mut self, number: PortNo, shared: &Shared) {
         let Some(attached) = &mut self.attached else { return };
         if attached.inherited && shared.has_program() {
-            match attached.link.update(&self.root) {
+            let path = shared.pins.as_ref().map(|pins| pins.hold(number, self.slot, attached.hold.filter()));
+            match attached.hold.update(&self.root, &path.unwrap_or_default()) {
                 Ok(()) => attached.inherited = false,
                 Err(errno) => tracing::warn!(device = self.ifname, %errno, "the port can't be taken over"),
             }
@@ -413,21 +418,23 @@ impl Port {
 
     /// Let go of the device.
     fn detach(&mut self, number: PortNo, shared: &Shared) {
-        if let (Some(_), Some(pins)) = (self.attached.take(), &shared.pins) {
-            pins::remove(&pins.link(number, self.slot));
+        let Some(attached) = self.attached.take() else { return };
+        if let Some(pins) = &shared.pins {
+            pins::remove(&pins.hold(number, self.slot, attached.hold.filter()));
         }
+        attached.hold.release();
     }
 
     fn attach(&mut self, number: PortNo, ifindex: u32, shared: &Shared) -> Option<Attached> {
-        let attached = self.root.attach(ifindex).and_then(|link| {
-            let pins = shared.pins.as_ref();
-            pins.map_or(Ok(()), |pins| link.pin(&pins.link(number, self.slot)))?;
-            Ok(link)
+        let attached = Hold::attach(&self.root, ifindex).and_then(|mut hold| {
+            let path = shared.pins.as_ref().map(|pins| pins.hold(number, self.slot, hold.filter()));
+            path.map_or(Ok(()), |path| hold.pin(&self.root, &path))?;
+            Ok(hold)
         });
         match attached {
-            Ok(link) => {
+            Ok(hold) => {
                 self.refused = false;
-                Some(Attached { ifindex, up: false, link, inherited: false })
+                Some(Attached { ifindex, up: false, hold, inherited: false })
             }
             Err(errno) => {
                 if !std::mem::replace(&mut self.refused, true) {
@@ -544,13 +551,13 @@ fn tunnel_value(
 fn inherited(shared: &Shared) -> BTreeMap<PortNo, Left> {
     let mut left = BTreeMap::new();
     let Some(pins) = &shared.pins else { return left };
-    for (number, slot) in pins.links() {
-        let path = pins.link(number, slot);
-        match TcLink::pinned(&path) {
-            Ok(link) if link.device().is_ok_and(|ifindex| ifindex != 0) => {
+    for (number, slot, filter) in pins.holds() {
+        let path = pins.hold(number, slot, filter);
+        match Hold::pinned(&path, filter) {
+            Ok(hold) if hold.device().is_ok_and(|ifindex| ifindex != 0) => {
                 let value = shared.out_ports.get(&number.0.to_ne_bytes()).ok().flatten();
                 let kind = layout::port_kind(&value.unwrap_or_default());
-                left.insert(number, Left { slot, link, kind });
+                left.insert(number, Left { slot, hold, kind });
             }
             Ok(_) | Err(_) => pins::remove(&path),
         }

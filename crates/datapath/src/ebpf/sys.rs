@@ -301,6 +301,12 @@ pub(super) fn link_device(link: BorrowedFd<'_>) -> Result<u32, Errno> {
     Ok(ifindex)
 }
 
+/// BPF_OBJ_GET_INFO_BY_FD of a program: its number.
+pub(super) fn program_id(program: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let [_kind, id, ..] = info(program)?;
+    Ok(id)
+}
+
 /// The beginning of what the kernel says of an object.
 fn info(object: BorrowedFd<'_>) -> Result<[u32; 6], Errno> {
     let mut numbers = [0u32; 6];
