@@ -3,18 +3,23 @@
 //! Each flow has a *slot*, the place of its arguments and counters. A shape's map leads from masked key
 //! to the best flow of that key ([`flow_value`]); those that it beats wait here.
 //!
+//! Conjunctive flows are in no map of these: see [`conjunction`].
+//!
 //! A change of one flow, of a shape and a block that the program knows, is one write. Anything else makes
 //! a new program, with new maps for the shapes that change, so that the old one never sees part of it.
 //!
 //! A slot that comes free is used again only after all others: long after the last packet that has read
 //! its number.
 
+mod conjunction;
+
 use super::EbpfError;
-use super::compile::block::{ARGUMENTS, Block, of_flow};
+use super::compile::block::{ARGUMENTS, Block, is_conjunctive, of_flow};
 use super::compile::layout::{self, FLOW_COUNTERS, flow_value};
 use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePlan};
 use super::load::{LoadError, Map, MapKind, Program};
 use crate::{Change, FlowStatistics};
+use conjunction::Conjunctions;
 use footbridge_openflow::{Flow, Match};
 use footbridge_pipeline::{Entry, FlowId, Pipeline, Time, fdb};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -82,6 +87,7 @@ struct Blocks {
 struct Table {
     shapes: Vec<Shape>,
     blocks: BTreeSet<u16>,
+    conjunctions: Option<Arc<Conjunctions>>,
 }
 
 type Mask = Vec<(u8, u64)>;
@@ -103,6 +109,28 @@ enum Best {
     Map(Arc<Map>),
     /// The shape takes every packet: its best flow is in the program. None while the shape is made.
     Constant(Option<u64>),
+}
+
+/// Which maps a change is about.
+#[derive(Default)]
+struct Touched {
+    shapes: HashSet<(u8, Mask)>,
+    /// The tables whose conjunctive flows change.
+    conjunctions: HashSet<u8>,
+}
+
+impl Touched {
+    fn by<'a>(flows: impl Iterator<Item = &'a Flow>) -> Touched {
+        let mut touched = Touched::default();
+        for flow in flows {
+            if is_conjunctive(flow) {
+                touched.conjunctions.insert(flow.table);
+            } else {
+                touched.shapes.insert((flow.table, mask_of(&flow.matching)));
+            }
+        }
+        touched
+    }
 }
 
 /// A flow that is to be put in force.
@@ -183,7 +211,8 @@ impl Compiled {
     fn is_one_write(&self, added: &[New], removed: &[Arc<Entry>]) -> bool {
         let mut touched = added.iter().map(|new| &new.entry).chain(removed).map(|entry| &entry.flow);
         let Some(first) = touched.next() else { return false };
-        if !touched.all(|flow| flow.table == first.table && flow.matching == first.matching) {
+        let alike = |flow: &Flow| flow.table == first.table && flow.matching == first.matching;
+        if is_conjunctive(first) || !touched.all(|flow| alike(flow) && !is_conjunctive(flow)) {
             return false;
         }
         let Some(table) = self.tables.get(&first.table) else { return false };
@@ -251,12 +280,7 @@ impl Compiled {
         if added.len() > self.slots.free.len() {
             self.grow(pipeline, added.len())?;
         }
-        let touched: HashSet<(u8, Mask)> = added
-            .iter()
-            .map(|new| &new.entry)
-            .chain(removed)
-            .map(|entry| (entry.flow.table, mask_of(&entry.flow.matching)))
-            .collect();
+        let touched = Touched::by(added.iter().map(|new| &new.entry).chain(removed).map(|entry| &entry.flow));
         let fresh = self.install(pipeline, added, removed)?;
         let built = self.tables_of(pipeline, &fresh, &touched);
         let written = built.and_then(|tables| {
@@ -341,13 +365,18 @@ impl Compiled {
         &self,
         pipeline: &Pipeline,
         fresh: &[(FlowId, Installed)],
-        touched: &HashSet<(u8, Mask)>,
+        touched: &Touched,
     ) -> Result<BTreeMap<u8, Table>, EbpfError> {
         let fresh: HashMap<FlowId, &Installed> = fresh.iter().map(|(id, new)| (*id, new)).collect();
         let find = |id: FlowId| fresh.get(&id).copied().or_else(|| self.flows.get(&id));
         let mut tables: BTreeMap<u8, Table> = BTreeMap::new();
+        let mut conjunctive: BTreeMap<u8, Vec<&Flow>> = BTreeMap::new();
         for entry in pipeline.entries() {
             let Some(installed) = find(entry.id) else { continue };
+            if is_conjunctive(&entry.flow) {
+                conjunctive.entry(entry.flow.table).or_default().push(&entry.flow);
+                continue;
+            }
             tables.entry(entry.flow.table).or_default().insert(entry, installed.block);
         }
         for (number, table) in &mut tables {
@@ -356,12 +385,20 @@ impl Compiled {
                     ids.sort_by_key(|id| std::cmp::Reverse(find(*id).map_or(0, |f| f.entry.flow.priority)));
                 }
                 let standing = self.tables.get(number).and_then(|table| table.shape_of(&shape.mask));
-                let touched = touched.contains(&(*number, shape.mask.clone()));
+                let touched = touched.shapes.contains(&(*number, shape.mask.clone()));
                 shape.best = match standing.map(|standing| &standing.best) {
                     Some(best @ Best::Map(_)) if !touched => best.clone(),
                     _ => shape.fill(*number, &find)?,
                 };
             }
+        }
+        for (number, flows) in conjunctive {
+            let standing = self.tables.get(&number).and_then(|table| table.conjunctions.clone());
+            let conjunctions = match standing.filter(|_| !touched.conjunctions.contains(&number)) {
+                Some(standing) => standing,
+                None => Arc::new(Conjunctions::of(number, &flows)?),
+            };
+            tables.entry(number).or_default().conjunctions = Some(conjunctions);
         }
         Ok(tables)
     }
@@ -396,7 +433,9 @@ impl Compiled {
         let block = |number: &u16| Some((*number, self.blocks.blocks.get(usize::from(*number))?.clone()));
         let table = |(number, table): (&u8, &Table)| {
             let shapes = table.shapes.iter().map(shape).collect();
-            (*number, TablePlan { shapes, blocks: table.blocks.iter().filter_map(block).collect() })
+            let conjunctions = table.conjunctions.as_ref().map(|conjunctions| conjunctions.plan());
+            let blocks = table.blocks.iter().filter_map(block).collect();
+            (*number, TablePlan { shapes, conjunctions, blocks })
         };
         Plan { tables: tables.iter().map(table).collect() }
     }

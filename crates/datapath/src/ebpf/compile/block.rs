@@ -18,9 +18,6 @@ pub(crate) struct Block {
     pub(crate) next: Option<u8>,
 }
 
-/// How many key words a match can have: a look-up's key is on the stack.
-const MATCHED_WORDS: usize = 48;
-
 /// One step of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
@@ -83,6 +80,20 @@ impl Bits {
     }
 }
 
+/// The conjunctions that a flow is part of: id, clause from 1, number of clauses. A flow that has any does
+/// nothing else.
+pub(crate) fn clauses(flow: &Flow) -> impl Iterator<Item = (u32, u8, u8)> {
+    flow.actions.iter().filter_map(|action| match action {
+        Action::Conjunction { id, clause, n_clauses } => Some((*id, *clause, *n_clauses)),
+        _ => None,
+    })
+}
+
+/// Whether the flow is part of conjunctions.
+pub(crate) fn is_conjunctive(flow: &Flow) -> bool {
+    clauses(flow).next().is_some()
+}
+
 /// What a packet has to be for a field to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Need {
@@ -109,9 +120,6 @@ pub(crate) fn of_flow(flow: &Flow) -> Result<(Block, Vec<u64>), Unsupported> {
 /// Whether the program knows the fields that the match asks for.
 fn check_match(matching: &Match) -> Result<(), What> {
     let known = Known::of(matching);
-    if matching.terms().len() > MATCHED_WORDS {
-        return Err(What::Match("so many fields"));
-    }
     for term in matching.terms() {
         let supported = match term.word {
             word if !is_packet_word(word) || ETHERNET.has(word) => true,
@@ -193,7 +201,7 @@ impl List {
                 self.block.next = Some(*next);
                 Ok(())
             }
-            Action::Note(_) | Action::ClearActions => Ok(()),
+            Action::Note(_) | Action::ClearActions | Action::Conjunction { .. } => Ok(()),
             other => Err(What::Action(other.name())),
         }
     }

@@ -68,8 +68,14 @@ pub(crate) const LENGTH: i16 = L3 + 20;
 pub(crate) const NOW: i16 = L3 + 24;
 /// Where headers are read to; 64 bytes.
 pub(crate) const RAW: i16 = L3 + 32;
+/// The masked key words that a shape's map is looked up with.
+pub(crate) const SHAPE_KEY: i16 = RAW + 64;
+/// Which clauses of which conjunctions the packet meets; see `conjunction.rs`.
+pub(crate) const GATHERED: i16 = SHAPE_KEY + WORDS;
+/// How many 64-bit words there are of that.
+pub(crate) const GATHERED_WORDS: usize = 512;
 /// The length of the scratch.
-pub(crate) const SCRATCH: usize = RAW as usize + 64;
+pub(crate) const SCRATCH: usize = GATHERED as usize + 8 * GATHERED_WORDS;
 
 /// What is counted for each port, on each CPU: 64-bit numbers in this order, then one for each drop
 /// reason.

@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | start | finds the scratch, counts the packet in, reads the frame into key words | `parse.rs` |
 //! | a table | looks the key up in each shape, by falling highest priority; then jumps to the block | `table.rs` |
+//! | conjunctions | gathers the clauses that the packet meets, and looks up by the id of those complete | `conjunction.rs` |
 //! | a block | an action list; ends with a jump to a later table, or the packet | `action.rs` |
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
 //! | NORMAL, floods | learned addresses; a copy to each port | `normal.rs` |
@@ -23,6 +24,7 @@
 
 mod action;
 pub(super) mod block;
+pub(super) mod conjunction;
 pub(super) mod layout;
 mod normal;
 mod output;
@@ -36,6 +38,7 @@ pub(super) use parse::SKB_CB;
 
 use super::asm::{Asm, AsmError, Code, Label};
 use block::{Block, Op};
+use conjunction::ConjunctionPlan;
 use footbridge_openflow::Field;
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::evaluate::MAX_DEPTH;
@@ -114,6 +117,7 @@ pub(super) enum Source {
 pub(super) struct TablePlan {
     /// By falling highest priority.
     pub(super) shapes: Vec<ShapePlan>,
+    pub(super) conjunctions: Option<ConjunctionPlan>,
     /// The blocks of its flows, each with its number.
     pub(super) blocks: BTreeMap<u16, Block>,
 }
@@ -171,6 +175,8 @@ struct Program<'p> {
     normal: Label,
     flood: Label,
     flood_one: Label,
+    /// The functions that look for the conjunctions of a table.
+    conjunctions: Vec<(u8, Label)>,
 }
 
 impl Plan {
@@ -197,6 +203,7 @@ impl Plan {
             normal,
             flood,
             flood_one,
+            conjunctions: Vec::new(),
         };
         program.start();
         program.go_to_table(0);
@@ -242,6 +249,7 @@ impl Plan {
         let mut words = BTreeSet::from([layout::word(Field::InPortOxm), layout::word(Field::EthType)]);
         for table in self.tables.values() {
             words.extend(table.shapes.iter().flat_map(|shape| &shape.mask).map(|(word, _)| *word));
+            words.extend(table.conjunctions.iter().flat_map(ConjunctionPlan::words));
             for op in table.blocks.values().flat_map(|block| &block.ops) {
                 match op {
                     Op::Write { word, .. } => drop(words.insert(*word)),

@@ -50,6 +50,7 @@ impl Program<'_> {
         self.count_drop(DropReason::NoFlow);
         self.asm.bind(self.end);
         self.drop_now();
+        self.find_conjunctions();
         self.normal();
         self.asm.bind(self.prepare);
         self.prepare();

@@ -1,18 +1,19 @@
 //! A table: one look-up a shape, by falling highest priority, until no shape that is left can beat the
 //! flow found; then the jump to the flow's block.
 
-use super::layout::{FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, LOST, NOW, flow_value, key_word};
+use super::layout::{
+    FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, LOST, NOW, SHAPE_KEY, flow_value, key_word,
+};
 use super::{Program, ShapePlan, Source};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R8, R9, R10};
-use crate::ebpf::asm::{Alu, Cmp, Label, Size};
+use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 
 /// On the stack: a 32-bit key; the flow that the present shape found; the block found; the place in order
-/// of the best flow so far; and, from there down, a shape's key.
+/// of the best flow so far.
 const KEY: i16 = -4;
 const FOUND: i16 = -16;
 const BLOCK: i16 = -24;
 const PLACE: i16 = -32;
-const SHAPE_KEY: i16 = -32;
 
 impl Program<'_> {
     /// Go on in a table, or end where it has no flow.
@@ -28,18 +29,11 @@ impl Program<'_> {
             return;
         };
         self.asm.bind(label);
-        let hit = self.asm.label();
-        // R8 is the best flow so far, 0 for none.
-        self.asm.set(R8, 0);
-        for (index, shape) in table.shapes.iter().enumerate() {
-            let before = &table.shapes[..index];
-            if !before.is_empty() {
-                self.stop_where_beaten(before, shape, hit);
-            }
-            self.shape(before, shape);
+        self.best_flow(&table.shapes);
+        if let Some(conjunctions) = &table.conjunctions {
+            self.look_for_conjunctions(number, conjunctions);
         }
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, self.no_flow);
-        self.asm.bind(hit);
         self.count_hit();
         self.asm.load(Size::W, R1, R10, BLOCK);
         let labels: Vec<(u16, Label)> = table.blocks.keys().map(|id| (*id, self.asm.label())).collect();
@@ -48,6 +42,20 @@ impl Program<'_> {
             self.asm.bind(label);
             self.block(block);
         }
+    }
+
+    /// R8 becomes the best flow of the shapes that takes the packet, 0 for none.
+    pub(super) fn best_flow(&mut self, shapes: &[ShapePlan]) {
+        let found = self.asm.label();
+        self.asm.set(R8, 0);
+        for (index, shape) in shapes.iter().enumerate() {
+            let before = &shapes[..index];
+            if !before.is_empty() {
+                self.stop_where_beaten(before, shape, found);
+            }
+            self.shape(before, shape);
+        }
+        self.asm.bind(found);
     }
 
     /// Have done where the flow found so far beats all that this and later shapes have.
@@ -68,16 +76,7 @@ impl Program<'_> {
         match shape.source {
             Source::One(value) => self.asm.set(R1, value),
             Source::Map(map) => {
-                let words = i16::try_from(shape.mask.len()).unwrap_or(i16::MAX);
-                let key = SHAPE_KEY - 8 * words;
-                for (offset, (word, mask)) in (key..).step_by(8).zip(&shape.mask) {
-                    self.asm.load(Size::D, R1, R9, key_word(*word));
-                    if *mask != u64::MAX {
-                        self.asm.alu_imm(Alu::And, R1, *mask, R2);
-                    }
-                    self.asm.store(Size::D, R10, offset, R1);
-                }
-                self.lookup_on_stack(map, key);
+                self.look_up_masked(map, &shape.mask);
                 self.asm.jump_if_imm(Cmp::Eq, R0, 0, next);
                 self.asm.load(Size::D, R1, R0, 0);
             }
@@ -89,6 +88,21 @@ impl Program<'_> {
             self.better_of_two();
         }
         self.asm.bind(next);
+    }
+
+    /// R0 is the value in the map at the key words that the mask leaves, or 0.
+    pub(super) fn look_up_masked(&mut self, map: i32, mask: &[(u8, u64)]) {
+        for (offset, (word, mask)) in (SHAPE_KEY..).step_by(8).zip(mask) {
+            self.asm.load(Size::D, R1, R9, key_word(*word));
+            if *mask != u64::MAX {
+                self.asm.alu_imm(Alu::And, R1, *mask, R2);
+            }
+            self.asm.store(Size::D, R9, offset, R1);
+        }
+        self.asm.mov(R2, R9);
+        self.asm.alu_imm(Alu::Add, R2, i64::from(SHAPE_KEY).cast_unsigned(), R3);
+        self.asm.map(R1, map);
+        self.asm.call(Helper::MapLookupElem);
     }
 
     /// R8 becomes the better of the flow in R8, if any, and that in R1: of higher priority, or older.

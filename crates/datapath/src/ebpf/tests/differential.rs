@@ -158,6 +158,32 @@ fn flow(random: &mut Random, tables: usize) -> String {
     format!("table={table},priority={}{comma}{matching} actions={actions}", random.below(5))
 }
 
+/// Flows that are part of conjunctions, and one by the id of each, of priorities of their own: their order
+/// among equals is OpenFlow's to leave open.
+fn conjunctive(random: &mut Random, tables: usize) -> Vec<String> {
+    let table = random.below(tables);
+    let mut flows: Vec<String> = (0..3 + random.below(9))
+        .map(|_| {
+            let (matching, priority) = (matching(random), random.below(5));
+            let comma = if matching.is_empty() { "" } else { "," };
+            let parts: Vec<String> = (0..1 + random.below(3))
+                .map(|_| {
+                    let n = [2, 2, 2, 3, 64][random.below(5)];
+                    format!("conjunction({},{}/{n})", random.below(4), 1 + random.below(n.min(3)))
+                })
+                .collect();
+            format!("table={table},priority={priority}{comma}{matching} actions={}", parts.join(","))
+        })
+        .collect();
+    for id in 0..3 {
+        let flow = flow(random, 1).replacen("table=0", &format!("table={table}"), 1);
+        if !random.one_in(3) {
+            flows.push(flow.replacen(" actions", &format!(",conj_id={id} actions"), 1));
+        }
+    }
+    flows
+}
+
 fn frame(random: &mut Random) -> Vec<u8> {
     let mut key = Key::default();
     let mac = |random: &mut Random| match random.below(4) {
@@ -285,7 +311,10 @@ fn programs_agree_with_the_evaluator() {
         let Some(mut bed) = Bed::new("programs_agree_with_the_evaluator", PORTS) else { return };
         let (mut random, mut state) = (Random(seed), state());
         let tables = 1 + random.below(5);
-        let flows: Vec<String> = (0..1 + random.below(30)).map(|_| flow(&mut random, tables)).collect();
+        let mut flows: Vec<String> = (0..1 + random.below(30)).map(|_| flow(&mut random, tables)).collect();
+        if random.one_in(3) {
+            flows.extend(conjunctive(&mut random, tables));
+        }
         let what = || format!("seed {seed:#x}, flows:\n{}", flows.join("\n"));
         bed.flows(&flows).unwrap_or_else(|error| panic!("{error}; {}", what()));
         for _ in 0..PACKETS {
@@ -304,6 +333,7 @@ fn programs_agree_after_changes_one_by_one() {
         let Some(mut bed) = Bed::new("programs_agree_after_changes_one_by_one", PORTS) else { return };
         let (mut random, mut state) = (Random(seed), state());
         let mut pool: Vec<String> = (0..12).map(|_| flow(&mut random, 3)).collect();
+        pool.extend(conjunctive(&mut random, 3));
         pool.extend((0..12).map(|n| {
             format!(
                 "table=0,priority={},ip,nw_dst=10.0.{}.{} actions=output:{}",
@@ -341,6 +371,26 @@ fn programs_agree_after_changes_one_by_one() {
         }
     }
     assert!(written > 50, "{written} changes were one write");
+}
+
+/// More conjunctions than one word has bits for; the first complete one leads to no flow, the second does.
+#[test]
+fn finds_the_first_of_many_conjunctions_that_leads_to_a_flow() {
+    let test = "finds_the_first_of_many_conjunctions_that_leads_to_a_flow";
+    let Some(mut bed) = Bed::new(test, PORTS) else { return };
+    let parts = |ids: std::ops::Range<u32>, clause: u8| {
+        ids.map(|id| format!("conjunction({id},{clause}/2)")).collect::<Vec<_>>().join(",")
+    };
+    bed.flows(&[
+        format!("priority=50,in_port=1 actions={}", parts(0..150, 1)),
+        format!("priority=50,dl_type=0x88cc actions={}", parts(130..150, 2)),
+        "priority=7,conj_id=131 actions=output:2".to_owned(),
+        "priority=9,conj_id=140 actions=output:3".to_owned(),
+    ])
+    .unwrap();
+    let frame = [&[2; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
+    assert_eq!(bed.run(PortNo(1), &frame).outputs, [(2, frame.clone())]);
+    assert_eq!(bed.run(PortNo(2), &frame).drops, [(DropReason::NoFlow, 1)]);
 }
 
 /// The shape looked up first has a flow of high priority, and one of low priority that takes the packet: it

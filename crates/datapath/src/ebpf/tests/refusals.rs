@@ -11,7 +11,6 @@ fn names_what_it_cannot_do() {
         ("ip actions=ct(table=1)", "the action ct"),
         ("actions=load:1->NXM_OF_IN_PORT[],NORMAL", "actions on in_port"),
         ("actions=CONTROLLER", "the action controller"),
-        ("ip actions=conjunction(1,1/2)", "the action conjunction"),
         ("actions=strip_vlan,output:1", "strip_vlan"),
         ("actions=resubmit(,1),resubmit(,2)", "resubmit before other actions"),
         ("actions=load:1->NXM_NX_TUN_IPV4_DST[],dec_ttl", "dec_ttl"),
