@@ -15,8 +15,11 @@ mod conjunction;
 
 use super::EbpfError;
 use super::compile::block::{ARGUMENTS, Block, is_conjunctive, of_flow};
+use super::compile::control::{COPIES, FRAME, FRAMES};
 use super::compile::layout::{self, FLOW_COUNTERS, flow_value};
-use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePlan};
+use super::compile::plan::{Plan, ShapePlan, Source, TablePlan};
+use super::compile::stack::{NODE, PUSHES};
+use super::compile::{MAX_PORT, MapFds, Outputs};
 use super::load::{LoadError, Map, MapKind, Program};
 use crate::{Change, FlowStatistics};
 use conjunction::Conjunctions;
@@ -46,6 +49,10 @@ pub(super) struct Shared {
     /// The addresses that NORMAL learned.
     pub(super) fdb: Map,
     scratch: Map,
+    /// What a packet leaves behind on its way: lists of actions to come back to, copies, pushed values.
+    frames: Map,
+    copies: Map,
+    pushed: Map,
 }
 
 /// The flows in force.
@@ -150,6 +157,9 @@ impl Compiled {
             flood: Map::new(MapKind::Array, "fb_flood", 4, 4, PORTS + 1)?,
             fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
             scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
+            frames: Map::new(MapKind::PerCpuArray, "fb_frames", 4, FRAME, FRAMES)?,
+            copies: Map::new(MapKind::PerCpuArray, "fb_copies", 4, layout::COPY, COPIES)?,
+            pushed: Map::new(MapKind::PerCpuArray, "fb_pushed", 4, NODE, PUSHES)?,
         });
         let slots = Slots::new(SLOTS)?;
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
@@ -418,6 +428,9 @@ impl Compiled {
             out_ports: self.shared.out_ports.fd(),
             fdb: self.shared.fdb.fd(),
             flood: self.shared.flood.fd(),
+            frames: self.shared.frames.fd(),
+            copies: self.shared.copies.fd(),
+            pushed: self.shared.pushed.fd(),
         }
     }
 

@@ -2,7 +2,8 @@
 //! place in order.
 
 use super::block::{Bits, Block, Constant, Need, Op};
-use super::layout::{self, LOST, SENT, key_word, word};
+use super::layout::{self, ENDED, ENDED_LOST, FRAMED, SENT, SET_FROM, VALUE, key_word, word};
+use super::plan::Control;
 use super::{MAX_PORT, Outputs, Program};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -12,20 +13,32 @@ use footbridge_pipeline::DropReason;
 /// Of the ports' numbers from here on, OpenFlow 1.0's reserved ones.
 const FIRST_RESERVED: i32 = 0xfff8;
 
+/// What an action list is of.
+#[derive(Debug, Clone, Copy)]
+struct List {
+    /// The table of its flow.
+    table: u8,
+    /// Where it ends.
+    end: Label,
+    /// Whether it is a flow's whole list, whose end may be the packet's.
+    whole: bool,
+}
+
 impl Program<'_> {
-    /// The block's code, to its end.
-    pub(super) fn block(&mut self, block: &Block) {
-        let last = block.ops.len().saturating_sub(1);
-        for (index, op) in block.ops.iter().enumerate() {
-            self.op(op, index == last && block.next.is_none());
-        }
-        match block.next {
-            Some(table) => self.go_to_table(table),
-            None => self.asm.jump(self.flow_drop),
-        }
+    /// The code of a block of the table's, to its end.
+    pub(super) fn block(&mut self, table: u8, block: &Block) {
+        self.list(&block.ops, List { table, end: self.places.list_end, whole: true });
     }
 
-    fn op(&mut self, op: &Op, last: bool) {
+    fn list(&mut self, ops: &[Op], list: List) {
+        let last = ops.len().saturating_sub(1);
+        for (index, op) in ops.iter().enumerate() {
+            self.op(op, list, index == last && list.whole);
+        }
+        self.asm.jump(list.end);
+    }
+
+    fn op(&mut self, op: &Op, list: List, last: bool) {
         match op {
             Op::Write { word, mask, value, needs } => {
                 let skip = self.asm.label();
@@ -41,7 +54,9 @@ impl Program<'_> {
                 self.copy(*src, *dst);
                 self.asm.bind(skip);
             }
-            Op::DecTtl => self.dec_ttl(),
+            Op::Push(bits) => self.push(*bits),
+            Op::Pop(bits) => self.pop(*bits),
+            Op::DecTtl => self.dec_ttl(list.end),
             Op::Output(port) => {
                 self.constant(R3, *port);
                 let done = self.asm.label();
@@ -55,25 +70,47 @@ impl Program<'_> {
                 self.output(last, done);
                 self.asm.bind(done);
             }
-            Op::Normal => self.by_function(self.normal),
-            Op::Flood => self.by_function(self.flood),
+            Op::Normal => self.by_function(self.places.normal),
+            Op::Flood => self.by_function(self.places.flood),
             Op::OutputBits(bits) => {
-                let (done, in_port, chosen) = (self.asm.label(), self.asm.label(), self.asm.label());
-                self.bits(R3, *bits);
-                self.asm.jump_if_imm(Cmp::Eq, R3, FIRST_RESERVED, in_port);
-                self.refuse_in_port(done);
-                self.asm.jump(chosen);
-                self.asm.bind(in_port);
-                self.in_port(R3);
-                self.asm.bind(chosen);
-                self.output(last, done);
+                let done = self.asm.label();
+                self.output_bits(*bits, done);
                 self.asm.bind(done);
             }
+            Op::Resubmit { table, in_port } => {
+                let frame = (!last).then(|| self.leave_list());
+                if let Some(port) = in_port {
+                    self.asm.set(R1, u64::from(port.0));
+                    self.swap_in_port();
+                }
+                self.go_to_table(*table, Some(list.table));
+                if let Some(frame) = frame {
+                    self.come_back(frame);
+                }
+            }
+            Op::Clone(ops) => self.clone_packet(ops, list.table),
+            Op::Exit => self.asm.jump(self.places.finish),
+            Op::WriteSet(part) => self.write_set(part),
+            Op::ClearSet => self.clear_set(),
         }
     }
 
+    fn clone_packet(&mut self, ops: &[Op], table: u8) {
+        let end = self.asm.label();
+        self.copy_packet();
+        self.list(ops, List { table, end, whole: false });
+        self.asm.bind(end);
+        if self.survey.sets {
+            self.asm.store_imm(Size::W, R9, SET_FROM, table.into());
+            let frame = self.leave_list();
+            self.asm.jump(self.places.conclude);
+            self.come_back(frame);
+        }
+        self.put_packet_back();
+    }
+
     /// `dst` is the constant.
-    fn constant(&mut self, dst: Reg, constant: Constant) {
+    pub(super) fn constant(&mut self, dst: Reg, constant: Constant) {
         match constant {
             Constant::Inline(value) => self.asm.set(dst, value),
             Constant::Argument(index) => self.asm.load(Size::D, dst, R8, 8 * (i16::from(index) + 1)),
@@ -100,24 +137,38 @@ impl Program<'_> {
         }
     }
 
-    /// `dst` are the bits, right-aligned.
-    fn bits(&mut self, dst: Reg, bits: Bits) {
+    /// `dst` are the bits of one word, right-aligned.
+    pub(super) fn bits(&mut self, dst: Reg, bits: Bits) {
         self.asm.load(Size::D, dst, R9, key_word(bits.word));
         self.asm.shl(dst, 64 - u32::from(bits.shift) - u32::from(bits.count));
         self.asm.shr(dst, 64 - u32::from(bits.count));
+        if bits.known != bits.ones() {
+            self.asm.alu_imm(Alu::And, dst, bits.known, R0);
+        }
+    }
+
+    /// The bits of one word become the lowest ones of R1.
+    pub(super) fn write_bits(&mut self, bits: Bits) {
+        self.asm.alu_imm(Alu::And, R1, bits.known, R2);
+        self.asm.shl(R1, bits.shift.into());
+        self.asm.load(Size::D, R2, R9, key_word(bits.word));
+        self.asm.alu_imm(Alu::And, R2, !(bits.known << bits.shift), R3);
+        self.asm.alu(Alu::Or, R2, R1);
+        self.asm.store(Size::D, R9, key_word(bits.word), R2);
     }
 
     fn copy(&mut self, src: Bits, dst: Bits) {
-        self.bits(R1, src);
-        self.asm.shl(R1, dst.shift.into());
-        self.asm.load(Size::D, R2, R9, key_word(dst.word));
-        self.asm.alu_imm(Alu::And, R2, !(dst.ones() << dst.shift), R3);
-        self.asm.alu(Alu::Or, R2, R1);
-        self.asm.store(Size::D, R9, key_word(dst.word), R2);
+        if src.wide || dst.wide {
+            self.read_value(src);
+            self.write_value(dst);
+        } else {
+            self.bits(R1, src);
+            self.write_bits(dst);
+        }
     }
 
     /// Go to `skip` where the packet is not what a field needs.
-    fn require(&mut self, needs: Need, skip: Label) {
+    pub(super) fn require(&mut self, needs: Need, skip: Label) {
         self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
         match needs {
             Need::Arp => {
@@ -139,15 +190,16 @@ impl Program<'_> {
         }
     }
 
-    fn dec_ttl(&mut self) {
+    /// One less, or to where the list ends.
+    pub(super) fn dec_ttl(&mut self, list_end: Label) {
         let alive = self.asm.label();
         let at = key_word(word(Field::NwTtl)) + 2;
         self.asm.load(Size::B, R1, R9, at);
         self.asm.jump_if_imm(Cmp::Gt, R1, 1, alive);
         // Word of it for the controllers, who can't be told.
         self.count_drop(DropReason::NoController);
-        self.count_drop(DropReason::TtlExpired);
-        self.asm.jump(self.end);
+        self.lose(DropReason::TtlExpired);
+        self.asm.jump(list_end);
         self.asm.bind(alive);
         self.asm.alu_imm(Alu::Sub, R1, 1, R2);
         self.asm.store(Size::B, R9, at, R1);
@@ -162,28 +214,84 @@ impl Program<'_> {
         let other = self.asm.label();
         self.in_port(R1);
         self.asm.jump_if(Cmp::Ne, R1, R3, other);
-        self.count_drop(DropReason::BackToInPort);
-        self.asm.store_imm(Size::W, R9, LOST, 1);
+        self.lose(DropReason::BackToInPort);
         self.asm.jump(done);
         self.asm.bind(other);
     }
 
+    /// Something came to nothing.
+    fn lose(&mut self, reason: DropReason) {
+        self.count_drop(reason);
+        self.asm.store_imm(Size::W, R9, ENDED, ENDED_LOST);
+    }
+
+    /// Send the packet to the port whose number the bits are.
+    fn output_bits(&mut self, bits: Bits, done: Label) {
+        let too_high = self.asm.label();
+        self.read_value(bits);
+        self.asm.load(Size::D, R3, R9, VALUE + 8);
+        self.asm.load(Size::D, R1, R9, VALUE);
+        self.asm.jump_if_imm(Cmp::Ne, R1, 0, too_high);
+        self.asm.jump_if_imm(Cmp::Gt, R3, 0xffff, too_high);
+        self.output_by_number(done);
+        self.asm.bind(too_high);
+        self.lose(DropReason::NoSuchPort);
+        self.asm.jump(done);
+    }
+
+    /// Send the packet to the port in R3, or to those that the number stands for, of 16 bits or 32.
+    pub(super) fn output_by_number(&mut self, done: Label) {
+        let (ordinary, in_port, normal, flood) =
+            (self.asm.label(), self.asm.label(), self.asm.label(), self.asm.label());
+        self.asm.jump_if_imm(Cmp::Lt, R3, FIRST_RESERVED, ordinary);
+        self.asm.mov(R1, R3);
+        self.asm.alu_imm(Alu::And, R1, 0xffff, R2);
+        for (port, place) in [
+            (PortNo::IN_PORT, in_port),
+            (PortNo::NORMAL, normal),
+            (PortNo::FLOOD, flood),
+            (PortNo::ALL, flood),
+        ] {
+            self.asm.jump_if_imm(Cmp::Eq, R1, (port.0 & 0xffff).cast_signed(), place);
+        }
+        self.asm.bind(ordinary);
+        self.refuse_in_port(done);
+        self.output(false, done);
+        self.asm.bind(in_port);
+        self.in_port(R3);
+        self.output(false, done);
+        self.asm.bind(normal);
+        self.by_function(self.places.normal);
+        self.asm.jump(done);
+        self.asm.bind(flood);
+        self.by_function(self.places.flood);
+        self.asm.jump(done);
+    }
+
     /// Send the packet to the port whose number is in R3. The last output of a packet needs no copy.
     fn output(&mut self, last: bool, done: Label) {
-        let (lost, sent) = (self.asm.label(), self.asm.label());
+        let (lost, sent, copy) = (self.asm.label(), self.asm.label(), self.asm.label());
         self.asm.mov(R1, R6);
         self.asm.mov(R2, R9);
-        self.asm.call_local(self.prepare);
+        self.asm.call_local(self.places.prepare);
         self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
-        match (self.outputs, last) {
-            (Outputs::Redirect, true) => {
-                self.asm.jump_if_imm(Cmp::Eq, R0, 0, self.end);
-                self.asm.mov(R1, R0);
-                self.asm.set(R2, 0);
-                self.asm.call(Helper::Redirect);
-                self.asm.exit();
-            }
-            (Outputs::Redirect, false) => {
+        match self.outputs {
+            Outputs::Redirect => {
+                if last && !self.survey.sets {
+                    if self.survey.control == Control::Steps {
+                        self.asm.load(Size::W, R1, R9, FRAMED);
+                        self.asm.jump_if_imm(Cmp::Ne, R1, 0, copy);
+                    }
+                    let there = self.asm.label();
+                    self.asm.jump_if_imm(Cmp::Ne, R0, 0, there);
+                    self.asm.jump(self.places.end);
+                    self.asm.bind(there);
+                    self.asm.mov(R1, R0);
+                    self.asm.set(R2, 0);
+                    self.asm.call(Helper::Redirect);
+                    self.asm.jump(self.places.leave);
+                    self.asm.bind(copy);
+                }
                 self.asm.jump_if_imm(Cmp::Eq, R0, 0, sent);
                 self.asm.mov(R1, R6);
                 self.asm.mov(R2, R0);
@@ -191,25 +299,23 @@ impl Program<'_> {
                 self.asm.call(Helper::CloneRedirect);
             }
             #[cfg(test)]
-            (Outputs::Record(_), _) => {}
+            Outputs::Record(_) => {}
         }
         self.asm.bind(sent);
-        self.asm.store_imm(Size::W, R9, SENT, 1);
+        self.add_to_word(SENT, 1);
         self.asm.jump(done);
         self.asm.bind(lost);
         self.count_lost();
+        self.asm.jump(done);
     }
 
     /// Have a function of the program send the packet.
     fn by_function(&mut self, function: Label) {
-        let (lost, done) = (self.asm.label(), self.asm.label());
+        let done = self.asm.label();
         self.asm.mov(R1, R6);
         self.asm.mov(R2, R9);
         self.asm.call_local(function);
-        self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
-        self.asm.store_imm(Size::W, R9, SENT, 1);
-        self.asm.jump(done);
-        self.asm.bind(lost);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, done);
         self.count_lost();
         self.asm.bind(done);
     }
@@ -223,7 +329,7 @@ impl Program<'_> {
         self.asm.shl(R1, 3);
         self.asm.alu(Alu::Add, R1, R7);
         self.increment(R1, layout::DROPS - 8);
-        self.asm.store_imm(Size::W, R9, LOST, 1);
+        self.asm.store_imm(Size::W, R9, ENDED, ENDED_LOST);
     }
 }
 

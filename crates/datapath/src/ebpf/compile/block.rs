@@ -14,8 +14,6 @@ pub(crate) const ARGUMENTS: usize = 7;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Block {
     pub(crate) ops: Vec<Op>,
-    /// The table that the packet goes on in, when the list is done.
-    pub(crate) next: Option<u8>,
 }
 
 /// One step of a block.
@@ -51,8 +49,177 @@ pub(crate) enum Op {
     Normal,
     /// To all ports but the one it came in on.
     Flood,
-    /// To the port whose number the bits say, 16 at most.
+    /// To the port whose number the bits say.
     OutputBits(Bits),
+    /// The bits are put aside; are what was put aside last.
+    Push(Bits),
+    Pop(Bits),
+    /// Look the packet up; then the list goes on.
+    Resubmit {
+        /// In this table.
+        table: u8,
+        /// As if it had come in by this port.
+        in_port: Option<PortNo>,
+    },
+    /// The packet is as before when this list is done.
+    Clone(Vec<Op>),
+    /// All lists are over.
+    Exit,
+    /// Something is added to the action set.
+    WriteSet(SetPart),
+    /// The action set is emptied.
+    ClearSet,
+}
+
+/// What one `write_actions` adds to the action set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct SetPart {
+    pub(crate) writes: Vec<SetWrite>,
+    pub(crate) dec_ttl: bool,
+    pub(crate) last: Option<Final>,
+}
+
+/// As in [`Op::Write`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SetWrite {
+    pub(crate) word: u8,
+    pub(crate) mask: u64,
+    pub(crate) value: Constant,
+    pub(crate) needs: Option<Need>,
+}
+
+/// What an action set does last.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Final {
+    /// To a port, by number, or those that the number stands for.
+    Output(Constant),
+    Resubmit {
+        table: u8,
+        in_port: Option<PortNo>,
+    },
+}
+
+/// What becomes of a key word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Read,
+    Write,
+}
+
+impl Block {
+    /// Every step, those of lists within it too.
+    pub(crate) fn all_ops(&self) -> Vec<&Op> {
+        let (mut all, mut waiting): (Vec<&Op>, Vec<&[Op]>) = (Vec::new(), vec![&self.ops]);
+        while let Some(ops) = waiting.pop() {
+            for op in ops {
+                all.push(op);
+                if let Op::Clone(list) = op {
+                    waiting.push(list);
+                }
+            }
+        }
+        all
+    }
+
+    /// The tables that packets can come to from here.
+    pub(crate) fn successors(&self) -> Vec<u8> {
+        let table = |op: &Op| match op {
+            Op::Resubmit { table, .. } => Some(*table),
+            Op::WriteSet(SetPart { last: Some(Final::Resubmit { table, .. }), .. }) => Some(*table),
+            _ => None,
+        };
+        self.all_ops().into_iter().filter_map(table).collect()
+    }
+
+    /// How many look-ups there are behind which the list goes on.
+    pub(crate) fn returns(&self) -> usize {
+        let all = self.all_ops().into_iter().filter(|op| matches!(op, Op::Resubmit { .. })).count();
+        all - usize::from(matches!(self.ops.last(), Some(Op::Resubmit { .. })))
+    }
+
+    /// How often the packet is copied.
+    pub(crate) fn clones(&self) -> usize {
+        self.all_ops().into_iter().filter(|op| matches!(op, Op::Clone(_))).count()
+    }
+
+    /// Whether it adds to the action set.
+    pub(crate) fn writes_set(&self) -> bool {
+        self.all_ops().into_iter().any(|op| matches!(op, Op::WriteSet(_)))
+    }
+
+    /// Whether the action set may say that the packet is looked up again.
+    pub(crate) fn set_resubmits(&self) -> bool {
+        let resubmits =
+            |op: &Op| matches!(op, Op::WriteSet(SetPart { last: Some(Final::Resubmit { .. }), .. }));
+        self.all_ops().into_iter().any(resubmits)
+    }
+}
+
+impl Op {
+    /// The key words that it uses. The one list of them: what it leaves out, the program does not know.
+    pub(crate) fn words(&self, each: &mut dyn FnMut(Use, u8)) {
+        let mut bits = |usage, bits: &Bits| {
+            each(usage, bits.word);
+            if bits.wide {
+                each(usage, bits.word + 1);
+            }
+        };
+        match self {
+            Op::Write { word, .. } => each(Use::Write, *word),
+            Op::Move { src, dst, .. } => {
+                bits(Use::Read, src);
+                bits(Use::Write, dst);
+            }
+            Op::Push(src) | Op::OutputBits(src) => bits(Use::Read, src),
+            Op::Pop(dst) => bits(Use::Write, dst),
+            Op::DecTtl => each(Use::Write, word(Field::NwTtl)),
+            // A gratuitous ARP counts for more.
+            Op::Normal => ARP.iter().for_each(|word| each(Use::Read, word)),
+            Op::WriteSet(part) => {
+                part.writes.iter().for_each(|write| each(Use::Write, write.word));
+                if part.dec_ttl {
+                    each(Use::Write, word(Field::NwTtl));
+                }
+            }
+            Op::Output(_)
+            | Op::OutputInPort
+            | Op::Flood
+            | Op::Resubmit { .. }
+            | Op::Clone(_)
+            | Op::Exit
+            | Op::ClearSet => {}
+        }
+    }
+
+    /// The key words that the action set changes.
+    pub(crate) fn set_words(&self) -> Vec<u8> {
+        match self {
+            Op::WriteSet(part) => part.writes.iter().map(|write| write.word).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether in_port may become another for good.
+    pub(crate) fn writes_in_port(&self) -> bool {
+        let Location { word, shift } = Field::InPortOxm.info().location;
+        let in_port = |bits: &Bits| bits.word == word && bits.shift + bits.count > shift;
+        match self {
+            Op::Write { word: written, mask, .. } => *written == word && mask >> shift != 0,
+            Op::Move { dst, .. } | Op::Pop(dst) => in_port(dst),
+            Op::WriteSet(part) => part.writes.iter().any(|w| w.word == word && w.mask >> shift != 0),
+            _ => false,
+        }
+    }
+
+    /// Whether a look-up is made as if the packet had come in elsewhere.
+    pub(crate) fn swaps_in_port(&self) -> bool {
+        let last = match self {
+            Op::WriteSet(SetPart { last: Some(Final::Resubmit { in_port, .. }), .. }) => in_port,
+            Op::Resubmit { in_port, .. } => in_port,
+            _ => &None,
+        };
+        last.is_some()
+    }
 }
 
 /// A constant of a block.
@@ -64,19 +231,33 @@ pub(crate) enum Constant {
     Inline(u64),
 }
 
-/// Some bits of one key word.
+/// Some bits of one key word, or of two that are one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Bits {
+    /// The word, of two the one with the higher bits.
     pub(crate) word: u8,
     pub(crate) shift: u8,
-    /// 1 to 64
+    /// 1 to 64, of two words 1 to 128
     pub(crate) count: u8,
+    /// In two words.
+    pub(crate) wide: bool,
+    /// Those that actions see, right-aligned; of two words all.
+    pub(crate) known: u64,
 }
 
 impl Bits {
-    /// The bits as a mask, right-aligned.
+    /// A part of a field.
+    pub(crate) fn of(part: Subfield) -> Bits {
+        let Location { word, shift } = part.field.info().location;
+        let wide = part.field.width() > 64;
+        let known =
+            if wide { u128::from(u64::MAX) } else { (part.field.known_bits() & part.mask()) >> part.offset };
+        Bits { word, shift: shift + part.offset, count: part.bits, wide, known: known as u64 }
+    }
+
+    /// The bits of one word as a mask, right-aligned.
     pub(crate) fn ones(self) -> u64 {
-        u64::MAX >> (64 - u32::from(self.count))
+        u64::MAX >> (64 - u32::from(self.count.min(64)))
     }
 }
 
@@ -109,12 +290,9 @@ pub(crate) enum Need {
 pub(crate) fn of_flow(flow: &Flow) -> Result<(Block, Vec<u64>), Unsupported> {
     let refused = |what| Unsupported { table: flow.table, priority: flow.priority, what };
     check_match(&flow.matching).map_err(refused)?;
-    let mut list = List { known: Known::of(&flow.matching), block: Block::default(), arguments: Vec::new() };
-    let last = flow.actions.len().saturating_sub(1);
-    for (index, action) in flow.actions.iter().enumerate() {
-        list.add(flow.table, action, index == last).map_err(refused)?;
-    }
-    Ok((list.block, list.arguments))
+    let mut list = List { known: Known::of(&flow.matching), ops: Vec::new(), arguments: Vec::new() };
+    let ops = list.of_actions(flow.table, &flow.actions).map_err(refused)?;
+    Ok((Block { ops }, list.arguments))
 }
 
 /// Whether the program knows the fields that the match asks for.
@@ -164,46 +342,100 @@ impl Known {
 
 struct List {
     known: Known,
-    block: Block,
+    ops: Vec<Op>,
     arguments: Vec<u64>,
 }
 
 impl List {
-    fn add(&mut self, table: u8, action: &Action, last: bool) -> Result<(), What> {
+    /// The steps of an action list.
+    fn of_actions(&mut self, table: u8, actions: &[Action]) -> Result<Vec<Op>, What> {
+        let outer = std::mem::take(&mut self.ops);
+        actions.iter().try_for_each(|action| self.add(table, action))?;
+        Ok(std::mem::replace(&mut self.ops, outer))
+    }
+
+    fn add(&mut self, table: u8, action: &Action) -> Result<(), What> {
         if let Some(write) = action.field_write() {
             return self.write(write.field, write.value, write.mask);
         }
         match action {
             Action::Output { port, .. } => self.output(*port),
-            Action::OutputReg { src } => {
-                let bits = bits_of(*src).filter(|bits| !is_packet_word(bits.word));
-                let bits = bits.ok_or(What::Field(src.field.name()))?;
-                self.block.ops.push(Op::OutputBits(bits));
-                Ok(())
-            }
+            // A port has no queues.
+            Action::Enqueue { port, .. } => self.output(*port),
+            Action::SetQueue(_) | Action::PopQueue => Ok(()),
+            Action::OutputReg { src } => self.read(*src).map(Op::OutputBits).map(|op| self.ops.push(op)),
+            Action::Push(src) => self.read(*src).map(Op::Push).map(|op| self.ops.push(op)),
+            Action::Pop(dst) => self.read(*dst).map(Op::Pop).map(|op| self.ops.push(op)),
             Action::Move { src, dst } => self.copy(*src, *dst),
             Action::ModTpSrc(port) => self.write_port(action, [Field::TcpSrc, Field::UdpSrc], *port),
             Action::ModTpDst(port) => self.write_port(action, [Field::TcpDst, Field::UdpDst], *port),
             Action::DecTtl(controllers) if controllers == &[0] && self.known.ipv4 => {
-                self.block.ops.push(Op::DecTtl);
+                self.ops.push(Op::DecTtl);
                 Ok(())
             }
-            Action::Resubmit { port: None | Some(PortNo::IN_PORT), table: next, with_ct_orig: false }
-                if last =>
-            {
-                self.block.next = Some(next.unwrap_or(table));
+            Action::Resubmit { port, table: next, with_ct_orig: false } => {
+                let in_port = port.filter(|port| *port != PortNo::IN_PORT);
+                self.ops.push(Op::Resubmit { table: next.unwrap_or(table), in_port });
                 Ok(())
             }
-            Action::Resubmit { with_ct_orig: false, port: None, .. } => {
-                Err(What::Action("resubmit before other actions"))
-            }
-            Action::GotoTable(next) if last => {
-                self.block.next = Some(*next);
+            Action::GotoTable(next) => {
+                self.ops.push(Op::Resubmit { table: *next, in_port: None });
                 Ok(())
             }
-            Action::Note(_) | Action::ClearActions | Action::Conjunction { .. } => Ok(()),
+            Action::Clone(actions) => {
+                let ops = self.of_actions(table, actions)?;
+                self.ops.push(Op::Clone(ops));
+                Ok(())
+            }
+            Action::Exit => {
+                self.ops.push(Op::Exit);
+                Ok(())
+            }
+            Action::ClearActions => {
+                self.ops.push(Op::ClearSet);
+                Ok(())
+            }
+            Action::WriteActions(set) => {
+                let part = self.set_part(table, set)?;
+                self.ops.push(Op::WriteSet(part));
+                Ok(())
+            }
+            Action::Note(_) | Action::Conjunction { .. } => Ok(()),
             other => Err(What::Action(other.name())),
         }
+    }
+
+    fn set_part(&mut self, table: u8, set: &[Action]) -> Result<SetPart, What> {
+        let mut part = SetPart::default();
+        for action in set {
+            match action {
+                Action::DecTtl(controllers) if controllers == &[0] && self.known.ipv4 => part.dec_ttl = true,
+                Action::SetQueue(_) => {}
+                Action::Output { port: PortNo::CONTROLLER | PortNo::TABLE, .. } => {
+                    return Err(What::Action("CONTROLLER and TABLE within write_actions"));
+                }
+                Action::Output { port, .. } => {
+                    part.last = Some(Final::Output(self.constant(port.0.into())));
+                }
+                Action::Resubmit { port, table: next, with_ct_orig: false } => {
+                    let in_port = port.filter(|port| *port != PortNo::IN_PORT);
+                    let table = next.unwrap_or(table);
+                    if !matches!(part.last, Some(Final::Output(_))) {
+                        part.last = Some(Final::Resubmit { table, in_port });
+                    }
+                }
+                action => {
+                    let write = action.field_write();
+                    let write = write.ok_or(What::Action("within write_actions: a move, tags, ports"))?;
+                    let needs = self.need(write.field)?;
+                    for term in Match::any().with_masked(write.field, write.value, write.mask).terms() {
+                        let value = self.constant(term.value);
+                        part.writes.push(SetWrite { word: term.word, mask: term.mask, value, needs });
+                    }
+                }
+            }
+        }
+        Ok(part)
     }
 
     fn constant(&mut self, value: u64) -> Constant {
@@ -221,22 +453,20 @@ impl List {
             PortNo::NORMAL => Op::Normal,
             // There are no tunnels, which alone tell them apart.
             PortNo::FLOOD | PortNo::ALL => Op::Flood,
+            PortNo::TABLE => Op::Resubmit { table: 0, in_port: None },
             PortNo::CONTROLLER => return Err(What::Action("CONTROLLER")),
             _ => return Err(What::Action("output to a reserved port")),
         };
-        self.block.ops.push(op);
+        self.ops.push(op);
         Ok(())
     }
 
     fn write(&mut self, field: Field, value: u128, mask: u128) -> Result<(), What> {
-        if matches!(field, Field::InPort | Field::InPortOxm) {
-            return Err(What::Field(field.name()));
-        }
         let needs = self.need(field)?;
         // A match's terms are a field's words, masks and values.
         for term in Match::any().with_masked(field, value, mask).terms() {
             let value = self.constant(term.value);
-            self.block.ops.push(Op::Write { word: term.word, mask: term.mask, value, needs });
+            self.ops.push(Op::Write { word: term.word, mask: term.mask, value, needs });
         }
         Ok(())
     }
@@ -251,14 +481,14 @@ impl List {
     }
 
     fn copy(&mut self, src: Subfield, dst: Subfield) -> Result<(), What> {
-        if matches!(dst.field, Field::InPort | Field::InPortOxm) {
-            return Err(What::Field(dst.field.name()));
-        }
         let needs = [self.need(src.field)?, self.need(dst.field)?].into_iter().flatten().collect();
-        let from = bits_of(src).ok_or(What::Field(src.field.name()))?;
-        let to = bits_of(dst).ok_or(What::Field(dst.field.name()))?;
-        self.block.ops.push(Op::Move { src: from, dst: to, needs });
+        self.ops.push(Op::Move { src: Bits::of(src), dst: Bits::of(dst), needs });
         Ok(())
+    }
+
+    /// The bits of a field that is there or not.
+    fn read(&self, part: Subfield) -> Result<Bits, What> {
+        self.need(part.field).map(|_| Bits::of(part))
     }
 
     /// What has to be asked of a packet before the field is read or written by an action.
@@ -280,18 +510,5 @@ impl List {
             Prereq::Icmpv4 if self.known.ipv4 => transport(1),
             _ => Err(What::Field(field.name())),
         }
-    }
-}
-
-/// The bits of a field's part; None where they are in two words.
-fn bits_of(subfield: Subfield) -> Option<Bits> {
-    let Location { word, shift } = subfield.field.info().location;
-    if subfield.field.width() <= 64 {
-        return Some(Bits { word, shift: shift + subfield.offset, count: subfield.bits });
-    }
-    match (subfield.offset, subfield.offset + subfield.bits) {
-        (offset @ 64.., _) => Some(Bits { word, shift: offset - 64, count: subfield.bits }),
-        (offset, ..=64) => Some(Bits { word: word + 1, shift: offset, count: subfield.bits }),
-        _ => None,
     }
 }

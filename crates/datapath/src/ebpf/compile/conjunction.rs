@@ -12,8 +12,9 @@
 //! The maps are written before a program uses them and never again: their values are wider than what is
 //! read at once.
 
+use super::Program;
 use super::layout::{GATHERED, GATHERED_WORDS, key_word, word};
-use super::{Program, ShapePlan};
+use super::plan::ShapePlan;
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 use footbridge_openflow::Field;

@@ -52,30 +52,98 @@ pub(crate) fn frame_word(number: u8) -> i16 {
 
 const WORDS: i16 = KEY_WORDS as i16 * 8;
 
-/// Where the network header begins in the frame, 0 where none was read whole; 32 bits, as those below.
-pub(crate) const L3: i16 = 2 * WORDS;
-/// Where the transport header begins, 0 for none.
-pub(crate) const L4: i16 = L3 + 4;
-/// The protocol of the transport header.
-pub(crate) const L4_PROTO: i16 = L3 + 8;
-/// Not 0 when the packet was sent somewhere.
-pub(crate) const SENT: i16 = L3 + 12;
-/// Not 0 when an output failed since the last lookup, and was counted.
-pub(crate) const LOST: i16 = L3 + 16;
-/// The frame's length, its tag included.
-pub(crate) const LENGTH: i16 = L3 + 20;
-/// When the packet came in, nanoseconds of CLOCK_BOOTTIME; 64 bits.
-pub(crate) const NOW: i16 = L3 + 24;
+/// Numbers of 32 or 64 bits behind the words, one behind the other.
+macro_rules! numbers {
+    ($first:expr; $($(#[$doc:meta])* $name:ident $bytes:literal;)*) => {
+        numbers!(@ $first; $($(#[$doc])* $name $bytes;)*);
+    };
+    (@ $at:expr; $(#[$doc:meta])* $name:ident $bytes:literal; $($rest:tt)*) => {
+        $(#[$doc])*
+        pub(crate) const $name: i16 = $at;
+        const _: () = assert!($name % $bytes == 0);
+        numbers!(@ $name + $bytes; $($rest)*);
+    };
+    (@ $at:expr;) => {
+        const NUMBERS_END: i16 = $at;
+    };
+}
+
+numbers! {
+    2 * WORDS;
+    /// Where the network header begins in the frame, 0 where none was read whole.
+    L3 4;
+    /// Where the transport header begins, 0 for none.
+    L4 4;
+    /// The protocol of the transport header.
+    L4_PROTO 4;
+    /// How often the packet was sent.
+    SENT 4;
+    /// How the last look-up, or what came after it, ended: 0, or one of the two below.
+    ENDED 4;
+    /// How many look-ups are nested; and how many there were.
+    DEPTH 4;
+    LOOKUPS 4;
+    /// 1 where the next look-up is nested in one of the same or a higher table.
+    DEEPENS 4;
+    /// How many lists were left, and how many copies there are of the packet.
+    FRAMED 4;
+    COPIED 4;
+    /// How many values were pushed.
+    PUSHED_COUNT 4;
+    /// The slot of the flow whose list this is.
+    FOUND_SLOT 4;
+    /// The value that `pop` gives, 0 for none.
+    PUSHED_TOP 8;
+    /// With bit 32: in_port, while a look-up is made with another.
+    SWAPPED 8;
+    /// Of the action set: whether the TTL is decremented; what is done last. See `action_set.rs`.
+    SET_TTL 8;
+    SET_LAST 8;
+    /// All before this are 0 when a packet comes in.
+    CLEARED_END 8;
+    /// Of the list whose action set is carried out, the table.
+    SET_FROM 4;
+    /// The next piece of code.
+    NEXT 4;
+    /// The frame's length, its tag included.
+    LENGTH 4;
+    UNUSED 4;
+    /// When the packet came in, nanoseconds of CLOCK_BOOTTIME.
+    NOW 8;
+    /// A value of 128 bits on its way, the higher half first.
+    VALUE 8;
+    VALUE_LOW 8;
+}
+
+/// In [`ENDED`]: something was lost, and counted; no flow took the packet.
+pub(crate) const ENDED_LOST: i32 = 1;
+pub(crate) const ENDED_NO_FLOW: i32 = 2;
+
 /// Where headers are read to; 64 bytes.
-pub(crate) const RAW: i16 = L3 + 32;
+pub(crate) const RAW: i16 = NUMBERS_END;
 /// The masked key words that a shape's map is looked up with.
 pub(crate) const SHAPE_KEY: i16 = RAW + 64;
 /// Which clauses of which conjunctions the packet meets; see `conjunction.rs`.
 pub(crate) const GATHERED: i16 = SHAPE_KEY + WORDS;
+/// Which bits of a key word the action set changes.
+pub(crate) fn set_mask(number: u8) -> i16 {
+    SET + i16::from(number) * 16
+}
+
+/// What they become.
+pub(crate) fn set_value(number: u8) -> i16 {
+    set_mask(number) + 8
+}
+
+const SET: i16 = GATHERED + 8 * GATHERED_WORDS as i16;
+
 /// How many 64-bit words there are of that.
 pub(crate) const GATHERED_WORDS: usize = 512;
 /// The length of the scratch.
-pub(crate) const SCRATCH: usize = GATHERED as usize + 8 * GATHERED_WORDS;
+pub(crate) const SCRATCH: usize = SET as usize + 16 * KEY_WORDS;
+
+/// The length of a copy of a packet: all key words, the action set, what was pushed.
+pub(crate) const COPY: usize = 8 * (3 * KEY_WORDS + 4);
 
 /// What is counted for each port, on each CPU: 64-bit numbers in this order, then one for each drop
 /// reason.

@@ -6,8 +6,7 @@ use super::Outputs;
 use super::Program;
 use super::action::HIGHEST_PORT;
 use super::layout::{
-    self, DROPS, L3, L4, L4_PROTO, LENGTH, LOST, SENT, TX_BYTES, TX_ERRORS, TX_PACKETS, frame_word, key_word,
-    word,
+    self, DROPS, L3, L4, L4_PROTO, LENGTH, TX_BYTES, TX_ERRORS, TX_PACKETS, frame_word, key_word, word,
 };
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Asm, Cmp, Helper, Label, Size};
@@ -39,27 +38,11 @@ struct Part {
 impl Program<'_> {
     /// The last parts of the program: where packets end, and the function that readies frames.
     pub(super) fn finish(&mut self) {
-        self.asm.bind(self.flow_drop);
-        self.end_where(SENT);
-        // What was lost since the look-up is counted already.
-        self.end_where(LOST);
-        self.count_drop(DropReason::FlowDrop);
-        self.asm.jump(self.end);
-        self.asm.bind(self.no_flow);
-        self.end_where(SENT);
-        self.count_drop(DropReason::NoFlow);
-        self.asm.bind(self.end);
-        self.drop_now();
+        self.ends();
         self.find_conjunctions();
         self.normal();
-        self.asm.bind(self.prepare);
+        self.asm.bind(self.places.prepare);
         self.prepare();
-    }
-
-    /// The packet is over where this word of the scratch is not 0.
-    fn end_where(&mut self, offset: i16) {
-        self.asm.load(Size::W, R1, R9, offset);
-        self.asm.jump_if_imm(Cmp::Ne, R1, 0, self.end);
     }
 
     /// `prepare(packet, scratch, port)`: bring the frame up to date. Returns the device's index; 0 where
@@ -154,11 +137,11 @@ impl Program<'_> {
     }
 
     fn writes(&self, field: Field) -> bool {
-        self.written.contains(&word(field))
+        self.survey.written.contains(&word(field))
     }
 
     fn writes_ipv4(&self) -> bool {
-        layout::IPV4.iter().any(|word| self.written.contains(&word))
+        layout::IPV4.iter().any(|word| self.survey.written.contains(&word))
     }
 
     /// R1 is what differs between a key word and the frame's.
@@ -270,7 +253,7 @@ impl Program<'_> {
         let bytes =
             [(8, 1), (16, 8)].map(|(shift, at)| Part { word: word(Field::NwProto), shift, bytes: 1, at });
         for part in addresses.iter().chain(&bytes) {
-            if !self.written.contains(&part.word) {
+            if !self.survey.written.contains(&part.word) {
                 continue;
             }
             let same = self.asm.label();
@@ -283,7 +266,7 @@ impl Program<'_> {
             self.asm.bind(same);
         }
         for number in [word(Field::NwSrc), word(Field::NwProto)] {
-            if self.written.contains(&number) {
+            if self.survey.written.contains(&number) {
                 Self::settle(&mut self.asm, number);
             }
         }
@@ -356,7 +339,7 @@ impl Program<'_> {
 
     fn flush_transport(&mut self) {
         let number = word(Field::TcpSrc);
-        if !self.written.contains(&number) {
+        if !self.survey.written.contains(&number) {
             return;
         }
         let (done, icmp) = (self.asm.label(), self.asm.label());

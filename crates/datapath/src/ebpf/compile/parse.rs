@@ -4,11 +4,12 @@
 //! is none, and its words stay 0. The kernel holds the outer tag of a received frame beside it; of a
 //! frame that has it in its bytes, it is read there.
 
-use super::layout::{self, L3, L4, L4_PROTO, LENGTH, LOST, NOW, RAW, SENT, frame_word, key_word, word};
+use super::action_set::UNSET_PORT;
+use super::layout::{self, CLEARED_END, L3, L4, L4_PROTO, LENGTH, NOW, RAW, frame_word, key_word, word};
 use super::{Program, layout::is_packet_word};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
-use footbridge_openflow::{Field, PortNo};
+use footbridge_openflow::Field;
 use footbridge_pipeline::DropReason;
 
 /// Offsets in `struct __sk_buff` (linux/bpf.h).
@@ -54,18 +55,18 @@ impl Program<'_> {
 
     /// Zero what this program uses of the scratch.
     fn clear(&mut self) {
-        for number in &self.words {
+        for number in &self.survey.words {
             self.asm.store_imm(Size::D, R9, key_word(*number), 0);
         }
-        for offset in [L3, L4_PROTO, LOST] {
-            // Two of 32 bits each.
+        for offset in (L3..CLEARED_END).step_by(8) {
             self.asm.store_imm(Size::D, R9, offset, 0);
         }
+        self.clear_set();
         self.asm.load(Size::W, R1, R6, SKB_CB);
         self.asm.store(Size::W, R9, key_word(word(Field::InPortOxm)) + 4, R1);
         let unset = word(Field::ActsetOutput);
-        if self.words.contains(&unset) {
-            self.asm.store_imm(Size::W, R9, key_word(unset), (PortNo::NONE.0 - 8).cast_signed());
+        if self.survey.words.contains(&unset) {
+            self.asm.store_imm(Size::W, R9, key_word(unset), UNSET_PORT);
         }
     }
 
@@ -122,11 +123,11 @@ impl Program<'_> {
 
     /// Store a key word, and keep what the frame has where actions may write it.
     fn put(&mut self, number: u8, value: Reg) {
-        if !self.words.contains(&number) {
+        if !self.survey.words.contains(&number) {
             return;
         }
         self.asm.store(Size::D, R9, key_word(number), value);
-        if self.written.contains(&number) && is_packet_word(number) {
+        if self.survey.written.contains(&number) && is_packet_word(number) {
             self.asm.store(Size::D, R9, frame_word(number), value);
         }
     }
@@ -201,8 +202,10 @@ impl Program<'_> {
 
     /// The network header at the offset in R8, of the type in R3.
     fn network(&mut self) {
-        let (arp, ip) =
-            (self.words.contains(&word(Field::ArpOp)), self.words.contains(&word(Field::NwProto)));
+        let (arp, ip) = (
+            self.survey.words.contains(&word(Field::ArpOp)),
+            self.survey.words.contains(&word(Field::NwProto)),
+        );
         let asm = &mut self.asm;
         let (done, is_arp, not_arp) = (asm.label(), asm.label(), asm.label());
         if arp {
@@ -369,5 +372,3 @@ impl Program<'_> {
         asm.call(Helper::MapLookupElem);
     }
 }
-
-const _: () = assert!(SENT == L4_PROTO + 4 && L4 == L3 + 4);

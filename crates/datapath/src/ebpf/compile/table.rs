@@ -1,10 +1,11 @@
 //! A table: one look-up a shape, by falling highest priority, until no shape that is left can beat the
 //! flow found; then the jump to the flow's block.
 
+use super::Program;
 use super::layout::{
-    FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, LOST, NOW, SHAPE_KEY, flow_value, key_word,
+    ENDED, FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, NOW, SHAPE_KEY, flow_value, key_word,
 };
-use super::{Program, ShapePlan, Source};
+use super::plan::{ShapePlan, Source};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 
@@ -16,31 +17,33 @@ const BLOCK: i16 = -24;
 const PLACE: i16 = -32;
 
 impl Program<'_> {
-    /// Go on in a table, or end where it has no flow.
-    pub(super) fn go_to_table(&mut self, number: u8) {
-        let label = self.tables.get(&number).copied().unwrap_or(self.no_flow);
-        self.asm.jump(label);
-    }
-
     /// The table's code, and its blocks'.
     pub(super) fn table(&mut self, number: u8) {
-        let (Some(label), Some(table)) = (self.tables.get(&number).copied(), self.plan.tables.get(&number))
-        else {
+        let (Some(place), Some(table)) = (self.tables.get_mut(&number), self.plan.tables.get(&number)) else {
             return;
         };
+        let Some(label) = place.take() else { return };
         self.asm.bind(label);
+        // What is far away is jumped to from here.
+        let (missed, broken) = (self.asm.label(), self.asm.label());
+        self.count_lookup();
         self.best_flow(&table.shapes);
         if let Some(conjunctions) = &table.conjunctions {
             self.look_for_conjunctions(number, conjunctions);
         }
-        self.asm.jump_if_imm(Cmp::Eq, R8, 0, self.no_flow);
-        self.count_hit();
+        self.restore_in_port();
+        self.asm.jump_if_imm(Cmp::Eq, R8, 0, missed);
+        self.count_hit(broken);
         self.asm.load(Size::W, R1, R10, BLOCK);
         let labels: Vec<(u16, Label)> = table.blocks.keys().map(|id| (*id, self.asm.label())).collect();
         self.dispatch(&labels);
+        self.asm.bind(missed);
+        self.asm.jump(self.places.no_flow);
+        self.asm.bind(broken);
+        self.asm.jump(self.places.end);
         for ((_, label), block) in labels.into_iter().zip(table.blocks.values()) {
             self.asm.bind(label);
-            self.block(block);
+            self.block(number, block);
         }
     }
 
@@ -138,22 +141,24 @@ impl Program<'_> {
     }
 
     /// The flow in R8 has the packet: count it. R8 becomes its arguments, and the stack holds its block.
-    fn count_hit(&mut self) {
+    fn count_hit(&mut self, broken: Label) {
+        self.asm.store_imm(Size::W, R9, ENDED, 0);
+        self.asm.store(Size::W, R10, KEY, R8);
+        self.asm.load(Size::W, R1, R10, KEY);
+        self.count_depth();
         let asm = &mut self.asm;
-        asm.store_imm(Size::W, R9, LOST, 0);
-        asm.store(Size::W, R10, KEY, R8);
         asm.shr(R8, 32);
         asm.alu_imm(Alu::And, R8, 0xffff, R1);
         asm.store(Size::W, R10, BLOCK, R8);
         self.lookup_on_stack(self.maps.flow_counters, KEY);
-        self.asm.jump_if_imm(Cmp::Eq, R0, 0, self.end);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, broken);
         self.asm.load(Size::W, R1, R9, LENGTH);
         self.add(R0, FLOW_BYTES, R1);
         self.increment(R0, FLOW_PACKETS);
         self.asm.load(Size::D, R1, R9, NOW);
         self.asm.store(Size::D, R0, FLOW_LAST_USED, R1);
         self.lookup_on_stack(self.maps.arguments, KEY);
-        self.asm.jump_if_imm(Cmp::Eq, R0, 0, self.end);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, broken);
         self.asm.mov(R8, R0);
     }
 
