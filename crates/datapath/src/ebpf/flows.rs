@@ -7,33 +7,32 @@
 //!
 //! A change of one flow, of a shape and a block that the program knows, is one write. Anything else makes
 //! a new program, with new maps for the shapes that change, so that the old one never sees part of it.
-//!
-//! A slot that comes free is used again only after all others: long after the last packet that has read
-//! its number.
 
 mod conjunction;
+mod shapes;
+mod slots;
 
 use super::EbpfError;
-use super::compile::block::{ARGUMENTS, Block, is_conjunctive, of_flow};
+use super::compile::block::{Block, is_conjunctive, of_flow};
 use super::compile::control::{COPIES, FRAME, FRAMES};
-use super::compile::layout::{self, FLOW_COUNTERS, flow_value};
-use super::compile::plan::{Plan, ShapePlan, Source, TablePlan};
+use super::compile::layout::{self, flow_value};
+use super::compile::plan::{Plan, TablePlan};
 use super::compile::stack::{NODE, PUSHES};
 use super::compile::{MAX_PORT, MapFds, Outputs};
-use super::load::{LoadError, Map, MapKind, Program};
+use super::load::{Map, MapKind, Program};
 use crate::{Change, FlowStatistics};
 use conjunction::Conjunctions;
 use footbridge_openflow::{Flow, Match};
-use footbridge_pipeline::{Entry, FlowId, Pipeline, Time, fdb};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use footbridge_pipeline::{Entry, FlowId, Pipeline, fdb};
+use shapes::{Best, Shape, Table};
+use slots::Slots;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// How many ports a bridge can have.
 pub(super) const PORTS: u32 = 1024;
-/// How many slots there are at first, and how many flows a shape's map has room for at least.
+/// How many slots there are at first.
 const SLOTS: u32 = 1024;
-/// Bytes of a flow's place in order and arguments.
-const ARGUMENT_BYTES: usize = 8 * (1 + ARGUMENTS);
 
 /// The maps that ports and programs share.
 #[derive(Debug)]
@@ -75,13 +74,6 @@ struct Installed {
     before: FlowStatistics,
 }
 
-/// Arguments and counters of flows.
-struct Slots {
-    arguments: Map,
-    counters: Map,
-    free: VecDeque<u32>,
-}
-
 /// Every block that there ever was, each with a number of its own.
 #[derive(Default)]
 struct Blocks {
@@ -89,34 +81,7 @@ struct Blocks {
     blocks: Vec<Block>,
 }
 
-/// One table as the program has it.
-#[derive(Default)]
-struct Table {
-    shapes: Vec<Shape>,
-    blocks: BTreeSet<u16>,
-    conjunctions: Option<Arc<Conjunctions>>,
-}
-
 type Mask = Vec<(u8, u64)>;
-
-/// One shape as the program has it.
-struct Shape {
-    mask: Mask,
-    /// The lowest and highest priority that the program reckons with.
-    priorities: (u16, u16),
-    /// The flows of each masked key, the best first.
-    flows: HashMap<Vec<u64>, Vec<FlowId>>,
-    best: Best,
-}
-
-/// Where the best flow of each of a shape's keys is.
-#[derive(Clone)]
-enum Best {
-    /// In a map.
-    Map(Arc<Map>),
-    /// The shape takes every packet: its best flow is in the program. None while the shape is made.
-    Constant(Option<u64>),
-}
 
 /// Which maps a change is about.
 #[derive(Default)]
@@ -227,13 +192,21 @@ impl Compiled {
         }
         let Some(table) = self.tables.get(&first.table) else { return false };
         let Some(shape) = table.shape(&first.matching) else { return false };
-        let Best::Map(map) = &shape.best else { return false };
-        let room = u32::try_from(shape.flows.len()).is_ok_and(|flows| flows < map.max_entries());
+        let Best::Mapped(map, _) = &shape.best else { return false };
+        let keys: usize = self.keys_in(map);
+        let room = u32::try_from(keys).is_ok_and(|keys| keys < map.max_entries());
         let (lowest, highest) = shape.priorities;
         let fits = |new: &New| {
             table.blocks.contains(&new.block) && (lowest..=highest).contains(&new.entry.flow.priority)
         };
         room && added.len() <= self.slots.free.len() && added.iter().all(fits)
+    }
+
+    /// How many keys there are in a shape's map, of the shape and of those that it shares the map with.
+    fn keys_in(&self, map: &Arc<Map>) -> usize {
+        let shapes = self.tables.values().flat_map(|table| &table.shapes);
+        let here = |shape: &&Shape| matches!(&shape.best, Best::Mapped(other, _) if Arc::ptr_eq(other, map));
+        shapes.filter(here).map(|shape| shape.flows.len()).sum()
     }
 
     fn write_one(
@@ -259,7 +232,7 @@ impl Compiled {
         let key = key_of(&flow.matching);
         let shapes = self.tables.get_mut(&flow.table).and_then(|table| table.shape_mut(&flow.matching));
         let Some(shape) = shapes else { return Ok(()) };
-        let Best::Map(map) = &shape.best else { return Ok(()) };
+        let Best::Mapped(map, number) = &shape.best else { return Ok(()) };
         let mut ids = shape.flows.get(&key).cloned().unwrap_or_default();
         ids.retain(|id| removed.iter().all(|entry| entry.id != *id));
         ids.extend(fresh.iter().map(|(id, _)| *id));
@@ -269,8 +242,8 @@ impl Compiled {
         };
         ids.sort_by_key(|id| std::cmp::Reverse(find(id).map_or(0, |found| found.entry.flow.priority)));
         match ids.first().and_then(find) {
-            Some(best) => map.put(&bytes_of(&key), &best.value().to_ne_bytes())?,
-            None => map.remove(&bytes_of(&key))?,
+            Some(best) => map.put(&Best::key(*number, &key), &best.value().to_ne_bytes())?,
+            None => map.remove(&Best::key(*number, &key))?,
         }
         if ids.is_empty() {
             shape.flows.remove(&key);
@@ -389,17 +362,9 @@ impl Compiled {
             }
             tables.entry(entry.flow.table).or_default().insert(entry, installed.block);
         }
-        for (number, table) in &mut tables {
-            for shape in &mut table.shapes {
-                for ids in shape.flows.values_mut() {
-                    ids.sort_by_key(|id| std::cmp::Reverse(find(*id).map_or(0, |f| f.entry.flow.priority)));
-                }
-                let standing = self.tables.get(number).and_then(|table| table.shape_of(&shape.mask));
-                let touched = touched.shapes.contains(&(*number, shape.mask.clone()));
-                shape.best = match standing.map(|standing| &standing.best) {
-                    Some(best @ Best::Map(_)) if !touched => best.clone(),
-                    _ => shape.fill(*number, &find)?,
-                };
+        for shape in tables.values_mut().flat_map(|table| &mut table.shapes) {
+            for ids in shape.flows.values_mut() {
+                ids.sort_by_key(|id| std::cmp::Reverse(find(*id).map_or(0, |f| f.entry.flow.priority)));
             }
         }
         for (number, flows) in conjunctive {
@@ -410,6 +375,7 @@ impl Compiled {
             };
             tables.entry(number).or_default().conjunctions = Some(conjunctions);
         }
+        shapes::place(&mut tables, &self.tables, touched, &find)?;
         Ok(tables)
     }
 
@@ -435,17 +401,9 @@ impl Compiled {
     }
 
     fn plan(&self, tables: &BTreeMap<u8, Table>) -> Plan {
-        let shape = |shape: &Shape| ShapePlan {
-            mask: shape.mask.clone(),
-            priorities: shape.priorities,
-            source: match &shape.best {
-                Best::Map(map) => Source::Map(map.fd()),
-                Best::Constant(value) => Source::One(value.unwrap_or_default()),
-            },
-        };
         let block = |number: &u16| Some((*number, self.blocks.blocks.get(usize::from(*number))?.clone()));
         let table = |(number, table): (&u8, &Table)| {
-            let shapes = table.shapes.iter().map(shape).collect();
+            let shapes = table.shapes.iter().map(Shape::plan).collect();
             let conjunctions = table.conjunctions.as_ref().map(|conjunctions| conjunctions.plan());
             let blocks = table.blocks.iter().filter_map(block).collect();
             (*number, TablePlan { shapes, conjunctions, blocks })
@@ -467,41 +425,6 @@ impl Installed {
     }
 }
 
-impl Slots {
-    fn new(count: u32) -> Result<Slots, LoadError> {
-        Ok(Slots {
-            arguments: Map::new(MapKind::Array, "fb_arguments", 4, ARGUMENT_BYTES, count)?,
-            counters: Map::new(MapKind::PerCpuArray, "fb_flows", 4, FLOW_COUNTERS, count)?,
-            // 0 is no flow's.
-            free: (1..count).collect(),
-        })
-    }
-
-    fn write(&self, slot: u32, position: u64, arguments: &[u64]) -> Result<(), LoadError> {
-        let mut value = [0; ARGUMENT_BYTES];
-        for (bytes, word) in value.chunks_exact_mut(8).zip([&[position], arguments].concat()) {
-            bytes.copy_from_slice(&word.to_ne_bytes());
-        }
-        self.counters.clear(&slot.to_ne_bytes())?;
-        self.arguments.put(&slot.to_ne_bytes(), &value)
-    }
-
-    fn statistics(&self, installed: &Installed) -> FlowStatistics {
-        let read = self.counters.get(&installed.slot.to_ne_bytes());
-        let value = read.ok().flatten().unwrap_or_default();
-        value.chunks_exact(FLOW_COUNTERS).fold(installed.before, |before, of_cpu| {
-            let number = |offset: i16| {
-                let bytes = of_cpu.get(offset as usize..).and_then(|bytes| bytes.first_chunk());
-                bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-            };
-            let last_used =
-                Some(Time(number(layout::FLOW_LAST_USED))).filter(|time| *time != Time::default());
-            let (packets, bytes) = (number(layout::FLOW_PACKETS), number(layout::FLOW_BYTES));
-            sum(before, FlowStatistics { packets, bytes, last_used })
-        })
-    }
-}
-
 impl Blocks {
     /// The block's number, a new one where it has none yet.
     fn number(&mut self, block: Block) -> Result<u16, EbpfError> {
@@ -513,59 +436,6 @@ impl Blocks {
         self.blocks.push(block.clone());
         self.numbers.insert(block, number);
         Ok(number)
-    }
-}
-
-impl Table {
-    fn shape(&self, matching: &Match) -> Option<&Shape> {
-        self.shape_of(&mask_of(matching))
-    }
-
-    fn shape_of(&self, mask: &Mask) -> Option<&Shape> {
-        self.shapes.iter().find(|shape| shape.mask == *mask)
-    }
-
-    fn shape_mut(&mut self, matching: &Match) -> Option<&mut Shape> {
-        let mask = mask_of(matching);
-        self.shapes.iter_mut().find(|shape| shape.mask == mask)
-    }
-
-    /// Add a flow, in dump order: shapes by falling highest priority.
-    fn insert(&mut self, entry: &Entry, block: u16) {
-        let flow = &entry.flow;
-        self.blocks.insert(block);
-        let mask = mask_of(&flow.matching);
-        let at = self.shapes.iter().position(|shape| shape.mask == mask).unwrap_or_else(|| {
-            let (priorities, flows) = ((u16::MAX, 0), HashMap::new());
-            self.shapes.push(Shape { mask, priorities, flows, best: Best::Constant(None) });
-            self.shapes.len() - 1
-        });
-        let shape = &mut self.shapes[at];
-        let (lowest, highest) = shape.priorities;
-        shape.priorities = (lowest.min(flow.priority), highest.max(flow.priority));
-        shape.flows.entry(key_of(&flow.matching)).or_default().push(entry.id);
-    }
-}
-
-impl Shape {
-    /// The best flow of each key, in a map of its own or as a constant.
-    fn fill<'a>(
-        &self,
-        table: u8,
-        find: &impl Fn(FlowId) -> Option<&'a Installed>,
-    ) -> Result<Best, LoadError> {
-        let best = |ids: &Vec<FlowId>| ids.first().and_then(|id| find(*id)).map(Installed::value);
-        if self.mask.is_empty() {
-            return Ok(Best::Constant(self.flows.values().find_map(best)));
-        }
-        let room = u32::try_from(2 * self.flows.len()).unwrap_or(u32::MAX).max(SLOTS);
-        let map = Map::new(MapKind::Hash, &format!("fb_table{table}"), 8 * self.mask.len(), 8, room)?;
-        for (key, ids) in &self.flows {
-            if let Some(value) = best(ids) {
-                map.put(&bytes_of(key), &value.to_ne_bytes())?;
-            }
-        }
-        Ok(Best::Map(Arc::new(map)))
     }
 }
 

@@ -6,3 +6,4 @@ mod bed;
 mod control;
 mod differential;
 mod refusals;
+mod scale;

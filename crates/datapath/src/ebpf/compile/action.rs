@@ -3,7 +3,6 @@
 
 use super::block::{Bits, Block, Constant, Need, Op};
 use super::layout::{self, ENDED, ENDED_LOST, FRAMED, SENT, SET_FROM, VALUE, key_word, word};
-use super::plan::Control;
 use super::{MAX_PORT, Outputs, Program};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -278,7 +277,7 @@ impl Program<'_> {
         match self.outputs {
             Outputs::Redirect => {
                 if last && !self.survey.sets {
-                    if self.survey.control == Control::Steps {
+                    if self.steps() {
                         self.asm.load(Size::W, R1, R9, FRAMED);
                         self.asm.jump_if_imm(Cmp::Ne, R1, 0, copy);
                     }

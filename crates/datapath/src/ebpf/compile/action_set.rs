@@ -129,7 +129,7 @@ impl Program<'_> {
             self.swap_in_port();
             self.asm.bind(in_port);
         }
-        if self.survey.control == super::plan::Control::Steps {
+        if self.steps() {
             self.asm.mov(R1, R8);
             self.asm.shr(R1, TABLE);
             self.asm.alu_imm(Alu::And, R1, 0xff, R2);
@@ -137,7 +137,7 @@ impl Program<'_> {
             self.go_to_table_in_register();
         }
         self.asm.bind(over);
-        if self.survey.control == super::plan::Control::Steps {
+        if self.steps() {
             self.return_to_list();
         } else {
             self.asm.jump(self.places.finish);

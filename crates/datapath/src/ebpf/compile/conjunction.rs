@@ -6,14 +6,14 @@
 //!
 //! A table's conjunctions are numbered, by falling priority and then by rising id: the first complete one
 //! that leads to a flow is the one that the evaluator takes. The clauses that a packet meets are bits, one
-//! set of a bit for each conjunction for each clause. Each shape of conjunctive flows has a map of its own,
-//! from masked key to the bits of the flows of that key. A look-up's bits are the union over the shapes.
+//! set of a bit for each conjunction for each clause. One map leads from the number of a shape of conjunctive
+//! flows and a masked key to the bits of the flows of that key. A look-up's bits are the union over the shapes.
 //!
 //! The maps are written before a program uses them and never again: their values are wider than what is
 //! read at once.
 
 use super::Program;
-use super::layout::{GATHERED, GATHERED_WORDS, key_word, word};
+use super::layout::{GATHERED, GATHERED_WORDS, SHAPE_KEY, key_word, word};
 use super::plan::ShapePlan;
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -23,16 +23,9 @@ use footbridge_openflow::Field;
 #[derive(Debug, Clone)]
 pub(crate) struct ConjunctionPlan {
     pub(crate) numbering: Numbering,
-    pub(crate) shapes: Vec<ConjunctiveShape>,
-    /// The map from a conjunction's number to its id and priority, each of 32 bits.
-    pub(crate) ids: i32,
-}
-
-/// The conjunctive flows with one mask.
-#[derive(Debug, Clone)]
-pub(crate) struct ConjunctiveShape {
-    pub(crate) mask: Vec<(u8, u64)>,
-    /// The map with this descriptor has the bits of each masked key.
+    /// The masks of the shapes of conjunctive flows, all as long: words 0 with mask 0 fill them up.
+    pub(crate) masks: Vec<Vec<(u8, u64)>>,
+    /// The map with this descriptor has the bits of each masked key, behind the shape's number.
     pub(crate) map: i32,
 }
 
@@ -100,10 +93,19 @@ impl Numbering {
     }
 }
 
+/// In the place of a shape's number, before that of a conjunction: the value is then its id, and its
+/// priority, each of 32 bits.
+pub(crate) const IDS: u64 = i32::MAX as u64;
+
 impl ConjunctionPlan {
+    /// How many words the masked keys have.
+    fn width(&self) -> usize {
+        self.masks.first().map_or(0, Vec::len)
+    }
+
     /// The key words that are looked at.
     pub(super) fn words(&self) -> impl Iterator<Item = u8> {
-        let of_shapes = self.shapes.iter().flat_map(|shape| &shape.mask).map(|(word, _)| *word);
+        let of_shapes = self.masks.iter().flatten().map(|(word, _)| *word);
         of_shapes.chain([word(Field::ConjId)])
     }
 }
@@ -114,8 +116,6 @@ const CONTEXT: i16 = -48;
 const SCRATCH: i16 = 0;
 const PLAIN: i16 = 8;
 const CHOSEN: i16 = 16;
-/// A 32-bit key.
-const KEY: i16 = -4;
 
 impl Program<'_> {
     /// R8, the best flow without conjunctions or 0, becomes the flow of a complete conjunction of higher
@@ -155,9 +155,9 @@ impl Program<'_> {
         self.asm.mov(R8, R2);
         let gathered = (GATHERED..).step_by(8).take(plan.numbering.words());
         gathered.for_each(|at| self.asm.store_imm(Size::D, R9, at, 0));
-        for shape in &plan.shapes {
+        for (number, mask) in (0..).zip(&plan.masks) {
             let next = self.asm.label();
-            self.look_up_masked(shape.map, &shape.mask);
+            self.look_up_masked(plan.map, Some(number), mask);
             self.asm.jump_if_imm(Cmp::Eq, R0, 0, next);
             self.asm.mov(R1, R9);
             self.asm.mov(R2, R0);
@@ -226,8 +226,12 @@ impl Program<'_> {
         self.asm.mov(R7, R2);
         self.asm.load(Size::D, R9, R7, SCRATCH);
         self.first_complete(&plan.numbering, end);
-        self.asm.store(Size::W, R10, KEY, R1);
-        self.lookup_on_stack(plan.ids, KEY);
+        self.asm.store(Size::D, R9, SHAPE_KEY + 8, R1);
+        self.asm.store_imm(Size::D, R9, SHAPE_KEY, IDS as i32);
+        for at in (SHAPE_KEY + 16..).step_by(8).take(plan.width().saturating_sub(1)) {
+            self.asm.store_imm(Size::D, R9, at, 0);
+        }
+        self.look_up_key(plan.map);
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, end);
         // Between equals the flow without conjunctions wins.
         self.asm.load(Size::W, R2, R0, 4);

@@ -73,8 +73,8 @@ impl Piece {
 }
 
 impl Program<'_> {
-    fn steps(&self) -> bool {
-        self.survey.control == Control::Steps
+    pub(super) fn steps(&self) -> bool {
+        self.survey.control != Control::Jumps
     }
 
     /// From the start of the program to its first table.
@@ -152,8 +152,8 @@ impl Program<'_> {
             self.asm.store_imm(Size::W, R9, DEEPENS, deepens.into());
         }
         match self.tables.get(&number).copied() {
-            Some(Some(label)) => self.asm.jump(label),
-            Some(None) => self.step_to(Piece::Table(number).number()),
+            Some(Some(label)) if self.survey.control != Control::ShortSteps => self.asm.jump(label),
+            Some(_) => self.step_to(Piece::Table(number).number()),
             None => self.asm.jump(self.places.nowhere),
         }
     }

@@ -121,10 +121,10 @@ pub(crate) const ENDED_NO_FLOW: i32 = 2;
 
 /// Where headers are read to; 64 bytes.
 pub(crate) const RAW: i16 = NUMBERS_END;
-/// The masked key words that a shape's map is looked up with.
+/// The number of a shape and the masked key words that a map is looked up with.
 pub(crate) const SHAPE_KEY: i16 = RAW + 64;
 /// Which clauses of which conjunctions the packet meets; see `conjunction.rs`.
-pub(crate) const GATHERED: i16 = SHAPE_KEY + WORDS;
+pub(crate) const GATHERED: i16 = SHAPE_KEY + 8 + WORDS;
 /// Which bits of a key word the action set changes.
 pub(crate) fn set_mask(number: u8) -> i16 {
     SET + i16::from(number) * 16

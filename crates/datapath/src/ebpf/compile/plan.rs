@@ -18,12 +18,12 @@ pub(crate) struct ShapePlan {
 }
 
 /// Where a shape's flows are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// In the map with this descriptor.
-    Map(i32),
-    /// It has the one flow, this one ([`layout::flow_value`]).
-    One(u64),
+    /// In the map with this descriptor; where shapes share it, behind this number.
+    Map(i32, Option<u64>),
+    /// It has no others than these: masked key words, and the flow ([`layout::flow_value`]).
+    Compares(Vec<(Vec<u64>, u64)>),
 }
 
 /// One table.
@@ -42,13 +42,19 @@ pub(crate) struct Plan {
     pub(crate) tables: BTreeMap<u8, TablePlan>,
 }
 
+/// As many branches as one way through the program can have: the verifier keeps the other side of each for
+/// later, and has room for 8192 (Linux, BPF_COMPLEXITY_LIMIT_JMP_SEQ).
+const BRANCHES: usize = 7000;
+
 /// How a packet gets from one piece of code to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Control {
     /// By jumps, all of them forward.
     Jumps,
-    /// By the number of the next piece, which a loop goes to: see `control.rs`.
+    /// By the number of the next piece, which a loop goes to, or by a jump forward: see `control.rs`.
     Steps,
+    /// By the number of the next piece only: a way that is a table long, for programs of very many branches.
+    ShortSteps,
 }
 
 impl Plan {
@@ -66,6 +72,7 @@ impl Plan {
         let (sets, clones) = (blocks().any(Block::writes_set), blocks().any(|block| block.clones() > 0));
         let returns = blocks().any(|block| block.returns() > 0 || block.set_resubmits()) || (sets && clones);
         match self.forward_order(&reached) {
+            _ if self.branches() > BRANCHES => (reached.into_iter().collect(), Control::ShortSteps),
             Some(order) if !returns => (order, Control::Jumps),
             _ => (reached.into_iter().collect(), Control::Steps),
         }
@@ -84,6 +91,29 @@ impl Plan {
         }
         let leads_down = |table: &&u8| self.successors(**table).iter().any(|next| next <= *table);
         (order.iter().filter(leads_down).count() < MAX_DEPTH).then_some(order)
+    }
+
+    /// At least as many branches as a way through all tables has.
+    fn branches(&self) -> usize {
+        let of_op = |op: &Op| match op {
+            Op::Write { needs: None, .. } | Op::Resubmit { .. } => 0,
+            _ => 8,
+        };
+        let of_shape = |shapes: &[ShapePlan], index: usize| {
+            let shape = &shapes[index];
+            let alone = shapes[..index].iter().all(|other| other.priorities.0 > shape.priorities.1);
+            let found = match &shape.source {
+                Source::Map(..) => 1,
+                Source::Compares(keys) => keys.len(),
+            };
+            found + if alone { 1 } else { 8 }
+        };
+        let of_table = |table: &TablePlan| {
+            let shapes: usize = (0..table.shapes.len()).map(|index| of_shape(&table.shapes, index)).sum();
+            let ops = |block: &Block| block.all_ops().into_iter().map(of_op).sum::<usize>();
+            shapes + table.blocks.values().map(ops).max().unwrap_or(0) + 16
+        };
+        self.tables.values().map(of_table).sum()
     }
 
     fn successors(&self, table: u8) -> BTreeSet<u8> {

@@ -3,7 +3,7 @@
 
 use super::Program;
 use super::layout::{
-    ENDED, FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, NOW, SHAPE_KEY, flow_value, key_word,
+    ENDED, FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, NOW, SHAPE_KEY, VALUE, flow_value, key_word,
 };
 use super::plan::{ShapePlan, Source};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R8, R9, R10};
@@ -76,10 +76,10 @@ impl Program<'_> {
     /// Look the packet up in one shape; R8 becomes its flow where that is better.
     fn shape(&mut self, before: &[ShapePlan], shape: &ShapePlan) {
         let next = self.asm.label();
-        match shape.source {
-            Source::One(value) => self.asm.set(R1, value),
-            Source::Map(map) => {
-                self.look_up_masked(map, &shape.mask);
+        match &shape.source {
+            Source::Compares(keys) => self.compare(&shape.mask, keys, next),
+            Source::Map(map, number) => {
+                self.look_up_masked(*map, *number, &shape.mask);
                 self.asm.jump_if_imm(Cmp::Eq, R0, 0, next);
                 self.asm.load(Size::D, R1, R0, 0);
             }
@@ -93,15 +93,56 @@ impl Program<'_> {
         self.asm.bind(next);
     }
 
-    /// R0 is the value in the map at the key words that the mask leaves, or 0.
-    pub(super) fn look_up_masked(&mut self, map: i32, mask: &[(u8, u64)]) {
-        for (offset, (word, mask)) in (SHAPE_KEY..).step_by(8).zip(mask) {
-            self.asm.load(Size::D, R1, R9, key_word(*word));
-            if *mask != u64::MAX {
-                self.asm.alu_imm(Alu::And, R1, *mask, R2);
+    /// R1 is the flow whose key the packet has; to `none` where there is none.
+    fn compare(&mut self, mask: &[(u8, u64)], keys: &[(Vec<u64>, u64)], none: Label) {
+        let found = self.asm.label();
+        for (key, flow) in keys {
+            let other = self.asm.label();
+            // R3 are the bits that differ: one branch a key, for the verifier's sake.
+            self.asm.set(R3, 0);
+            for ((word, mask), value) in mask.iter().zip(key) {
+                self.masked(R1, *word, *mask);
+                self.asm.alu_imm(Alu::Xor, R1, *value, R2);
+                self.asm.alu(Alu::Or, R3, R1);
             }
+            if !key.is_empty() {
+                self.asm.jump_if_imm(Cmp::Ne, R3, 0, other);
+            }
+            self.asm.set(R1, *flow);
+            self.asm.jump(found);
+            self.asm.bind(other);
+        }
+        self.asm.jump(none);
+        self.asm.bind(found);
+        // By way of memory: a flow that the verifier knows the number of it would follow up by itself.
+        self.asm.store(Size::D, R9, VALUE, R1);
+        self.asm.load(Size::D, R1, R9, VALUE);
+    }
+
+    fn masked(&mut self, dst: Reg, word: u8, mask: u64) {
+        self.asm.load(Size::D, dst, R9, key_word(word));
+        if mask != u64::MAX {
+            self.asm.alu_imm(Alu::And, dst, mask, R2);
+        }
+    }
+
+    /// R0 is the value in the map at the key words that the mask leaves, behind a number if there is one; or 0.
+    pub(super) fn look_up_masked(&mut self, map: i32, number: Option<u64>, mask: &[(u8, u64)]) {
+        let mut at = SHAPE_KEY;
+        if let Some(number) = number {
+            self.asm.set(R1, number);
+            self.asm.store(Size::D, R9, at, R1);
+            at += 8;
+        }
+        for (offset, (word, mask)) in (at..).step_by(8).zip(mask) {
+            self.masked(R1, *word, *mask);
             self.asm.store(Size::D, R9, offset, R1);
         }
+        self.look_up_key(map);
+    }
+
+    /// R0 is the value in the map at the key in the scratch, or 0.
+    pub(super) fn look_up_key(&mut self, map: i32) {
         self.asm.mov(R2, R9);
         self.asm.alu_imm(Alu::Add, R2, i64::from(SHAPE_KEY).cast_unsigned(), R3);
         self.asm.map(R1, map);
@@ -180,5 +221,5 @@ impl Program<'_> {
     }
 }
 
-/// A shape's one flow is never the value that stands for none: its slot is not 0.
+/// A flow in the program is never the value that stands for none: its slot is not 0.
 const _: () = assert!(flow_value(0, 0, 1) != 0);

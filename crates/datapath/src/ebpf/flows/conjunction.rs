@@ -2,7 +2,7 @@
 
 use super::{EbpfError, Mask, bytes_of, key_of, mask_of};
 use crate::ebpf::compile::block::clauses;
-use crate::ebpf::compile::conjunction::{Conjunction, ConjunctionPlan, ConjunctiveShape, Numbering};
+use crate::ebpf::compile::conjunction::{Conjunction, ConjunctionPlan, IDS, Numbering};
 use crate::ebpf::load::{Map, MapKind};
 use footbridge_openflow::Flow;
 use std::cmp::Reverse;
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 /// A table's conjunctions as the program has them.
 pub(super) struct Conjunctions {
     numbering: Numbering,
-    shapes: Vec<(Mask, Map)>,
-    ids: Map,
+    masks: Vec<Mask>,
+    map: Map,
 }
 
 impl Conjunctions {
@@ -27,36 +27,32 @@ impl Conjunctions {
             let bits = keys.entry(key_of(&flow.matching)).or_insert_with(|| vec![0; numbering.words()]);
             parts(flow).for_each(|(conjunction, clause)| numbering.set(bits, &conjunction, clause));
         }
-        let map = |(mask, keys): (Mask, HashMap<Vec<u64>, Vec<u64>>)| {
-            let (name, size) = (format!("fb_clauses{table}"), 8 * numbering.words());
-            // A key of no words is none that a map can have: a word of 0 then stands for it.
-            let mask = if mask.is_empty() { vec![(0, 0)] } else { mask };
-            let count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-            let map = Map::new(MapKind::Hash, &name, 8 * mask.len(), size, count)?;
-            for (key, bits) in keys {
-                let key = if key.is_empty() { vec![0] } else { key };
-                map.put(&bytes_of(&key), &bytes_of(&bits))?;
-            }
-            Ok((mask, map))
+        let width = shapes.keys().map(Vec::len).max().unwrap_or(0).max(1);
+        let count: usize = shapes.values().map(HashMap::len).sum::<usize>() + numbering.iter().count();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let size = 8 * numbering.words();
+        let map = Map::new(MapKind::Hash, &format!("fb_clauses{table}"), 8 * (1 + width), size, count)?;
+        let put = |number: u64, key: &[u64], value: &[u64]| {
+            let mut words = [&[number], key].concat();
+            words.resize(1 + width, 0);
+            map.put(&bytes_of(&words), &bytes_of(value))
         };
-        let shapes = shapes.into_iter().map(map).collect::<Result<_, EbpfError>>()?;
-        let count = u32::try_from(numbering.iter().count()).unwrap_or(u32::MAX);
-        let ids = Map::new(MapKind::Array, &format!("fb_conj{table}"), 4, 8, count)?;
-        for (number, conjunction) in (0u32..).zip(numbering.iter()) {
-            let Conjunction { id, priority: Reverse(priority), .. } = conjunction;
-            let value = [id.to_ne_bytes(), u32::from(*priority).to_ne_bytes()].concat();
-            ids.put(&number.to_ne_bytes(), &value)?;
+        let mut masks = Vec::with_capacity(shapes.len());
+        for (number, (mut mask, keys)) in (0..).zip(shapes) {
+            keys.iter().try_for_each(|(key, bits)| put(number, key, bits))?;
+            mask.resize(width, (0, 0));
+            masks.push(mask);
         }
-        Ok(Conjunctions { numbering, shapes, ids })
+        for (number, conjunction) in (0..).zip(numbering.iter()) {
+            let mut value = vec![u64::from(conjunction.priority.0) << 32 | u64::from(conjunction.id)];
+            value.resize(numbering.words(), 0);
+            put(IDS, &[number], &value)?;
+        }
+        Ok(Conjunctions { numbering, masks, map })
     }
 
     pub(super) fn plan(&self) -> ConjunctionPlan {
-        let shape = |(mask, map): &(Mask, Map)| ConjunctiveShape { mask: mask.clone(), map: map.fd() };
-        ConjunctionPlan {
-            numbering: self.numbering.clone(),
-            shapes: self.shapes.iter().map(shape).collect(),
-            ids: self.ids.fd(),
-        }
+        ConjunctionPlan { numbering: self.numbering.clone(), masks: self.masks.clone(), map: self.map.fd() }
     }
 }
 
