@@ -1,5 +1,4 @@
-//! The eBPF datapath passes the suite of all datapaths, but for what it does not do yet: tags that actions
-//! put on and take off, tunnels.
+//! The eBPF datapath passes the suite of all datapaths, but for what it does not do yet: tunnels.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -21,6 +20,7 @@ suite::datapath_suite! {
     ebpf;
     drops_and_counts_everything_without_flows,
     carries_ping_between_two_ports,
+    carries_vlan_tags,
     completes_checksums_that_a_sender_left_undone,
     counts_frames_too_long_for_the_next_device,
     outlives_a_device_and_takes_it_back,

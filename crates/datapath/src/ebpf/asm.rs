@@ -79,6 +79,8 @@ pub(crate) enum Helper {
     L4CsumReplace = 11,
     TailCall = 12,
     CloneRedirect = 13,
+    SkbVlanPush = 18,
+    SkbVlanPop = 19,
     Redirect = 23,
     SkbLoadBytes = 26,
     KtimeGetBootNs = 125,

@@ -362,6 +362,10 @@ impl Compiled {
             }
             tables.entry(entry.flow.table).or_default().insert(entry, installed.block);
         }
+        for table in tables.values_mut() {
+            // The pipeline's order has conjunctive flows' priorities in it.
+            table.shapes.sort_by_key(|shape| std::cmp::Reverse(shape.priorities.1));
+        }
         for shape in tables.values_mut().flat_map(|table| &mut table.shapes) {
             for ids in shape.flows.values_mut() {
                 ids.sort_by_key(|id| std::cmp::Reverse(find(*id).map_or(0, |f| f.entry.flow.priority)));

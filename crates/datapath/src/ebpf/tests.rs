@@ -7,3 +7,4 @@ mod control;
 mod differential;
 mod refusals;
 mod scale;
+mod vlan;

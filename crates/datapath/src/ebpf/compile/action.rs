@@ -3,6 +3,7 @@
 
 use super::block::{Bits, Block, Constant, Need, Op};
 use super::layout::{self, ENDED, ENDED_LOST, FRAMED, SENT, SET_FROM, VALUE, key_word, word};
+use super::parse::VLAN_PRESENT;
 use super::{MAX_PORT, Outputs, Program};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -88,6 +89,18 @@ impl Program<'_> {
                 }
             }
             Op::Clone(ops) => self.clone_packet(ops, list.table),
+            Op::PushVlan(tpid) => self.push_vlan(*tpid),
+            Op::PopVlan => self.pop_vlan(),
+            Op::PktLarger { len, dst } => {
+                let smaller = self.asm.label();
+                self.current_length();
+                self.asm.store_imm(Size::D, R9, VALUE, 0);
+                self.asm.store_imm(Size::D, R9, VALUE + 8, 0);
+                self.asm.jump_if_imm(Cmp::Le, R1, (*len).into(), smaller);
+                self.asm.store_imm(Size::D, R9, VALUE + 8, 1);
+                self.asm.bind(smaller);
+                self.write_value(*dst);
+            }
             Op::Exit => self.asm.jump(self.places.finish),
             Op::WriteSet(part) => self.write_set(part),
             Op::ClearSet => self.clear_set(),
@@ -170,6 +183,13 @@ impl Program<'_> {
     pub(super) fn require(&mut self, needs: Need, skip: Label) {
         self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
         match needs {
+            Need::Vlan => {
+                let is = self.asm.label();
+                self.asm.load(Size::H, R1, R9, key_word(word(Field::VlanTci)));
+                self.asm.jump_if_imm(Cmp::Set, R1, VLAN_PRESENT as i32, is);
+                self.asm.jump(skip);
+                self.asm.bind(is);
+            }
             Need::Arp => {
                 let is = self.asm.label();
                 self.asm.jump_if_imm(Cmp::Eq, R1, 0x0806, is);

@@ -1,20 +1,25 @@
 //! Action sets: what `write_actions` collects, to be done when the packet's way is over.
 //!
-//! The evaluator keeps a list of actions, and puts it in order at the end: one decrement of the TTL, the
-//! fields in the order written, then one action that sends the packet somewhere, without which nothing is
+//! The evaluator keeps a list of actions, and puts it in order at the end: one tag popped, one
+//! pushed, one decrement of the TTL, the fields in the order written, then one action that sends the packet somewhere, without which nothing is
 //! done. Writes of constants one over the other are one write, so that here the set is a mask and a value for
-//! each key word, a flag for the TTL, and the last action in one word: its rank in bits 63..56, the table of a
+//! each key word, the steps before them, and the last action in one word: its rank in bits 63..56, the table of a
 //! resubmit in 47..40, whether that has a port in 32, and the port in 31..0.
 
 use super::Program;
 use super::block::{Final, SetPart};
-use super::layout::{SET_FROM, SET_LAST, SET_TTL, key_word, set_mask, set_value, word};
-use crate::ebpf::asm::Reg::{R1, R2, R3, R8, R9};
+use super::layout::{SET_FROM, SET_LAST, SET_STEPS, key_word, set_mask, set_value, word};
+use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Size};
 use footbridge_openflow::{Field, PortNo};
 
 /// actset_output without an output in the set (OFPP_UNSET).
 pub(super) const UNSET_PORT: i32 = (PortNo::NONE.0 - 8).cast_signed();
+
+/// In SET_STEPS: flags, and the type of a tag that is pushed.
+const DEC_TTL: u64 = 1;
+const POP_VLAN: u64 = 2;
+const PUSH_VLAN: u32 = 16;
 
 const RANK: u32 = 56;
 const RESUBMIT: u64 = 1;
@@ -26,7 +31,7 @@ impl Program<'_> {
     /// The 64-bit words of the scratch that are the set.
     pub(super) fn set_state(&self) -> Vec<i16> {
         let fields = self.survey.set_words.iter().flat_map(|word| [set_mask(*word), set_value(*word)]);
-        fields.chain([SET_TTL, SET_LAST, key_word(word(Field::ActsetOutput))]).collect()
+        fields.chain([SET_STEPS, SET_LAST, key_word(word(Field::ActsetOutput))]).collect()
     }
 
     /// No packet has one at first, nor after `clear_actions`.
@@ -40,7 +45,7 @@ impl Program<'_> {
 
     fn empty_set(&mut self) {
         let fields = self.survey.set_words.iter().flat_map(|word| [set_mask(*word), set_value(*word)]);
-        let words: Vec<i16> = fields.chain([SET_TTL, SET_LAST]).collect();
+        let words: Vec<i16> = fields.chain([SET_STEPS, SET_LAST]).collect();
         words.into_iter().for_each(|at| self.asm.store_imm(Size::D, R9, at, 0));
     }
 
@@ -61,8 +66,15 @@ impl Program<'_> {
             self.asm.store(Size::D, R9, set_value(write.word), R2);
             self.asm.bind(skip);
         }
-        if part.dec_ttl {
-            self.asm.store_imm(Size::D, R9, SET_TTL, 1);
+        let flags = (u64::from(part.dec_ttl) * DEC_TTL) | (u64::from(part.pop_vlan) * POP_VLAN);
+        if flags != 0 || part.push_vlan.is_some() {
+            self.asm.load(Size::D, R1, R9, SET_STEPS);
+            if let Some(tpid) = part.push_vlan {
+                self.asm.alu_imm(Alu::And, R1, DEC_TTL | POP_VLAN, R2);
+                self.asm.alu_imm(Alu::Or, R1, u64::from(tpid) << PUSH_VLAN, R2);
+            }
+            self.asm.alu_imm(Alu::Or, R1, flags, R2);
+            self.asm.store(Size::D, R9, SET_STEPS, R1);
         }
         match part.last {
             None => {}
@@ -93,7 +105,19 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Ne, R8, 0, some);
         self.asm.jump(over);
         self.asm.bind(some);
-        self.asm.load(Size::D, R1, R9, SET_TTL);
+        let (no_pop, no_push) = (self.asm.label(), self.asm.label());
+        self.asm.load(Size::D, R1, R9, SET_STEPS);
+        self.asm.alu_imm(Alu::And, R1, POP_VLAN, R2);
+        self.asm.jump_if_imm(Cmp::Eq, R1, 0, no_pop);
+        self.pop_vlan();
+        self.asm.bind(no_pop);
+        self.asm.load(Size::D, R0, R9, SET_STEPS);
+        self.asm.shr(R0, PUSH_VLAN);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, no_push);
+        self.push_tag_of_type();
+        self.asm.bind(no_push);
+        self.asm.load(Size::D, R1, R9, SET_STEPS);
+        self.asm.alu_imm(Alu::And, R1, DEC_TTL, R2);
         self.asm.jump_if_imm(Cmp::Eq, R1, 0, alive);
         self.dec_ttl(over);
         self.asm.bind(alive);

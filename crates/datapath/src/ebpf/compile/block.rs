@@ -63,6 +63,15 @@ pub(crate) enum Op {
     },
     /// The packet is as before when this list is done.
     Clone(Vec<Op>),
+    /// A tag of this type, with VLAN and priority 0.
+    PushVlan(u16),
+    /// The outer tag is taken off, where there is one.
+    PopVlan,
+    /// The bits become 1 where the packet is longer than this, else 0.
+    PktLarger {
+        len: u16,
+        dst: Bits,
+    },
     /// All lists are over.
     Exit,
     /// Something is added to the action set.
@@ -75,6 +84,9 @@ pub(crate) enum Op {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct SetPart {
     pub(crate) writes: Vec<SetWrite>,
+    pub(crate) pop_vlan: bool,
+    /// The tag's type.
+    pub(crate) push_vlan: Option<u16>,
     pub(crate) dec_ttl: bool,
     pub(crate) last: Option<Final>,
 }
@@ -172,6 +184,8 @@ impl Op {
             }
             Op::Push(src) | Op::OutputBits(src) => bits(Use::Read, src),
             Op::Pop(dst) => bits(Use::Write, dst),
+            Op::PushVlan(_) | Op::PopVlan => each(Use::Write, word(Field::VlanTci)),
+            Op::PktLarger { dst, .. } => bits(Use::Write, dst),
             Op::DecTtl => each(Use::Write, word(Field::NwTtl)),
             // A gratuitous ARP counts for more.
             Op::Normal => ARP.iter().for_each(|word| each(Use::Read, word)),
@@ -179,6 +193,9 @@ impl Op {
                 part.writes.iter().for_each(|write| each(Use::Write, write.word));
                 if part.dec_ttl {
                     each(Use::Write, word(Field::NwTtl));
+                }
+                if part.pop_vlan || part.push_vlan.is_some() {
+                    each(Use::Write, word(Field::VlanTci));
                 }
             }
             Op::Output(_)
@@ -207,6 +224,21 @@ impl Op {
             Op::Write { word: written, mask, .. } => *written == word && mask >> shift != 0,
             Op::Move { dst, .. } | Op::Pop(dst) => in_port(dst),
             Op::WriteSet(part) => part.writes.iter().any(|w| w.word == word && w.mask >> shift != 0),
+            _ => false,
+        }
+    }
+
+    /// Whether a packet may leave with other tags than it came with. NORMAL takes off those that say nothing.
+    pub(crate) fn changes_tags(&self) -> bool {
+        let Location { word, .. } = Field::VlanTci.info().location;
+        match self {
+            Op::PushVlan(_) | Op::PopVlan | Op::Normal | Op::OutputBits(_) => true,
+            Op::Write { word: written, mask, .. } => *written == word && mask & 0xffff != 0,
+            Op::Move { dst, .. } | Op::Pop(dst) | Op::PktLarger { dst, .. } => {
+                dst.word == word && dst.shift < 16
+            }
+            // Outputs of a set may be NORMAL.
+            Op::WriteSet(_) => true,
             _ => false,
         }
     }
@@ -278,6 +310,8 @@ pub(crate) fn is_conjunctive(flow: &Flow) -> bool {
 /// What a packet has to be for a field to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Need {
+    /// Tagged.
+    Vlan,
     /// Of Ethernet type 0x0806 or 0x8035.
     Arp,
     /// Of Ethernet type 0x0800.
@@ -340,6 +374,16 @@ impl Known {
     }
 }
 
+/// What `mod_vlan_vid` and `mod_vlan_pcp` write to vlan_tci: a tag is there then.
+fn tag_write(action: &Action) -> Option<(u128, u128)> {
+    const PRESENT: u128 = 0x1000;
+    match action {
+        Action::ModVlanVid(vid) => Some((u128::from(*vid) | PRESENT, 0x0fff | PRESENT)),
+        Action::ModVlanPcp(pcp) => Some((u128::from(*pcp) << 13 | PRESENT, 0xe000 | PRESENT)),
+        _ => None,
+    }
+}
+
 struct List {
     known: Known,
     ops: Vec<Op>,
@@ -387,6 +431,23 @@ impl List {
                 self.ops.push(Op::Clone(ops));
                 Ok(())
             }
+            Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => {
+                self.ops.push(Op::PushVlan(*tpid));
+                Ok(())
+            }
+            Action::StripVlan => {
+                self.ops.push(Op::PopVlan);
+                Ok(())
+            }
+            Action::ModVlanVid(_) | Action::ModVlanPcp(_) => {
+                let (value, mask) = tag_write(action).ok_or(What::Action(action.name()))?;
+                self.write(Field::VlanTci, value, mask)
+            }
+            Action::CheckPktLarger { len, dst } => {
+                let dst = self.read(*dst)?;
+                self.ops.push(Op::PktLarger { len: *len, dst });
+                Ok(())
+            }
             Action::Exit => {
                 self.ops.push(Op::Exit);
                 Ok(())
@@ -411,6 +472,8 @@ impl List {
             match action {
                 Action::DecTtl(controllers) if controllers == &[0] && self.known.ipv4 => part.dec_ttl = true,
                 Action::SetQueue(_) => {}
+                Action::StripVlan => part.pop_vlan = true,
+                Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => part.push_vlan = Some(*tpid),
                 Action::Output { port: PortNo::CONTROLLER | PortNo::TABLE, .. } => {
                     return Err(What::Action("CONTROLLER and TABLE within write_actions"));
                 }
@@ -425,10 +488,14 @@ impl List {
                     }
                 }
                 action => {
-                    let write = action.field_write();
-                    let write = write.ok_or(What::Action("within write_actions: a move, tags, ports"))?;
-                    let needs = self.need(write.field)?;
-                    for term in Match::any().with_masked(write.field, write.value, write.mask).terms() {
+                    let write = action.field_write().map(|write| (write.field, write.value, write.mask));
+                    let tag = || tag_write(action).map(|(value, mask)| (Field::VlanTci, value, mask));
+                    // Whether there is a tag is known at the end only.
+                    let write = write.or_else(tag).filter(|(field, ..)| *field != Field::VlanPcp);
+                    let write = write.ok_or(What::Action("within write_actions: a move, vlan_pcp, ports"))?;
+                    let (field, value, mask) = write;
+                    let needs = self.need(field)?;
+                    for term in Match::any().with_masked(field, value, mask).terms() {
                         let value = self.constant(term.value);
                         part.writes.push(SetWrite { word: term.word, mask: term.mask, value, needs });
                     }
@@ -494,8 +561,8 @@ impl List {
     /// What has to be asked of a packet before the field is read or written by an action.
     fn need(&self, field: Field) -> Result<Option<Need>, What> {
         let word = word(field);
-        if !is_packet_word(word) || matches!(field, Field::EthDst | Field::EthSrc) {
-            return Ok(None);
+        if !is_packet_word(word) || ETHERNET.has(word) {
+            return Ok((field == Field::VlanPcp).then_some(Need::Vlan));
         }
         let supported = ARP.has(word) || IPV4.has(word);
         let transport = |proto| Ok(self.known.ipv4.then_some(Need::Transport(proto)));

@@ -307,6 +307,10 @@ impl Program<'_> {
     fn copied_words(&self) -> Vec<i16> {
         let mut words: Vec<i16> = self.survey.assigned.iter().map(|word| key_word(*word)).collect();
         words.push(layout::PUSHED_TOP);
+        if self.survey.tags {
+            // The frame's own tags stay what they are.
+            words.extend([layout::TAG_COUNT, layout::TCI_SETTLED, layout::tag(0), layout::tag(2)]);
+        }
         if self.survey.sets {
             words.extend(self.set_state());
         }

@@ -60,7 +60,7 @@ macro_rules! numbers {
     (@ $at:expr; $(#[$doc:meta])* $name:ident $bytes:literal; $($rest:tt)*) => {
         $(#[$doc])*
         pub(crate) const $name: i16 = $at;
-        const _: () = assert!($name % $bytes == 0);
+        const _: () = assert!($name % if $bytes > 8 { 8 } else { $bytes } == 0);
         numbers!(@ $name + $bytes; $($rest)*);
     };
     (@ $at:expr;) => {
@@ -96,8 +96,19 @@ numbers! {
     PUSHED_TOP 8;
     /// With bit 32: in_port, while a look-up is made with another.
     SWAPPED 8;
-    /// Of the action set: whether the TTL is decremented; what is done last. See `action_set.rs`.
-    SET_TTL 8;
+    /// How many tags are known; how many of them `push_vlan` covered; the tag when they were settled last.
+    TAG_COUNT 4;
+    TAGS_COVERED 4;
+    TCI_SETTLED 4;
+    /// How many tags of those the frame had when it came in; and has.
+    FIRST_TAGS 4;
+    FRAME_TAG_COUNT 4;
+    UNUSED_TAG 4;
+    /// The known tags, and those of the frame.
+    TAG_LIST 16;
+    FRAME_TAGS 16;
+    /// Of the action set: what is done before fields; what is done last. See `action_set.rs`.
+    SET_STEPS 8;
     SET_LAST 8;
     /// All before this are 0 when a packet comes in.
     CLEARED_END 8;
@@ -113,6 +124,19 @@ numbers! {
     /// A value of 128 bits on its way, the higher half first.
     VALUE 8;
     VALUE_LOW 8;
+}
+
+/// How many tags can be known.
+pub(crate) const TAGS: i32 = 4;
+
+/// The place of a known tag: its TCI in bits 15..0, its type above.
+pub(crate) fn tag(number: i32) -> i16 {
+    TAG_LIST + 4 * number as i16
+}
+
+/// The same, of the frame's tags.
+pub(crate) fn frame_tag(number: i32) -> i16 {
+    FRAME_TAGS + 4 * number as i16
 }
 
 /// In [`ENDED`]: something was lost, and counted; no flow took the packet.
@@ -142,8 +166,8 @@ pub(crate) const GATHERED_WORDS: usize = 512;
 /// The length of the scratch.
 pub(crate) const SCRATCH: usize = SET as usize + 16 * KEY_WORDS;
 
-/// The length of a copy of a packet: all key words, the action set, what was pushed.
-pub(crate) const COPY: usize = 8 * (3 * KEY_WORDS + 4);
+/// The length of a copy of a packet: all key words, the action set, tags, what was pushed.
+pub(crate) const COPY: usize = 8 * (3 * KEY_WORDS + 8);
 
 /// What is counted for each port, on each CPU: 64-bit numbers in this order, then one for each drop
 /// reason.

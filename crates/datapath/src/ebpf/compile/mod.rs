@@ -13,6 +13,7 @@
 //! | a block | an action list | `action.rs` |
 //! | control | how code goes on elsewhere and comes back; copies for `clone` | `control.rs` |
 //! | `push`, `pop`, wide moves | 128-bit values | `stack.rs` |
+//! | tags | put on and taken off | `vlan.rs` |
 //! | action sets | what is to be done at the end | `action_set.rs` |
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
 //! | NORMAL, floods | learned addresses; a copy to each port | `normal.rs` |
@@ -36,6 +37,7 @@ mod parse;
 pub(super) mod plan;
 pub(super) mod stack;
 mod table;
+mod vlan;
 
 pub(super) use output::TC_ACT_SHOT;
 #[cfg(test)]
@@ -173,6 +175,8 @@ labels! {
         normal,
         flood,
         flood_one,
+        /// The function that brings `vlan_tci` into the list of tags.
+        settle,
     }
 }
 

@@ -7,7 +7,8 @@
 use super::Outputs;
 use super::Program;
 use super::action::HIGHEST_PORT;
-use super::layout::{FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, SENT, key_word, word};
+use super::layout::{FDB_PORT, FDB_SEEN, FDB_VALUE, NOW, SENT, TAG_COUNT, TCI_SETTLED, key_word, word};
+use super::parse::VLAN_PRESENT;
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 use footbridge_openflow::{Field, PortNo};
@@ -28,10 +29,13 @@ const RESERVED: [(u64, u64); 8] = [
 /// The bits of an address's word that are its key in the map: the address, and the VLAN's 12 bits.
 const ADDRESS_AND_VLAN: u64 = 0xffff_ffff_ffff_0fff;
 
-/// On the stack: a map's key and value; whether the packet comes from nowhere; what the flood's function needs.
+/// On the stack: a map's key and value; whether the packet comes from nowhere; its
+/// tag, and what was known of tags, as they were; what the flood's function needs.
 const KEY: i16 = -8;
 const VALUE: i16 = -8 - FDB_VALUE as i16;
 const NOWHERE: i16 = -40;
+const TCI: i16 = -48;
+const KEPT: i16 = -64;
 const FLOOD: i16 = -64;
 /// In there: the packet, the scratch, how many ports there were.
 const FLOOD_PACKET: i16 = 0;
@@ -66,8 +70,45 @@ impl Program<'_> {
         if let Some(from_nowhere) = from_nowhere {
             self.asm.bind(from_nowhere);
         }
-        self.forward(src, dst);
+        self.look_up_address(dst, src);
+        self.asm.mov(R8, R0);
+        self.take_empty_tag_off();
+        self.forward();
         self.flood();
+    }
+
+    /// A tag that says nothing, VLAN 0 and priority 0, does not leave with the packet (Open vSwitch's
+    /// `priority-tags=never`). The stack has what was before.
+    fn take_empty_tag_off(&mut self) {
+        let (done, settled) = (self.asm.label(), self.asm.label());
+        self.asm.load(Size::H, R1, R9, key_word(word(Field::VlanTci)));
+        self.asm.store(Size::D, R10, TCI, R1);
+        self.asm.jump_if_imm(Cmp::Ne, R1, VLAN_PRESENT as i32, done);
+        for (at, kept) in [(TAG_COUNT, KEPT), (TCI_SETTLED, KEPT + 8)] {
+            self.asm.load(Size::D, R1, R9, at);
+            self.asm.store(Size::D, R10, kept, R1);
+        }
+        self.asm.mov(R1, R9);
+        self.asm.call_local(self.places.settle);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, settled);
+        self.fail(DropReason::StackFull);
+        self.asm.bind(settled);
+        self.pop_settled();
+        self.asm.bind(done);
+    }
+
+    /// Return R0, with the packet as it was before [`Program::take_empty_tag_off`].
+    fn return_with_tag(&mut self) {
+        let same = self.asm.label();
+        self.asm.load(Size::D, R1, R10, TCI);
+        self.asm.jump_if_imm(Cmp::Ne, R1, VLAN_PRESENT as i32, same);
+        self.asm.store(Size::H, R9, key_word(word(Field::VlanTci)), R1);
+        for (at, kept) in [(TAG_COUNT, KEPT), (TCI_SETTLED, KEPT + 8)] {
+            self.asm.load(Size::D, R1, R10, kept);
+            self.asm.store(Size::D, R9, at, R1);
+        }
+        self.asm.bind(same);
+        self.asm.exit();
     }
 
     /// An action may have said that the packet came in by the port in R7: one that is not there is an error.
@@ -176,23 +217,24 @@ impl Program<'_> {
         self.asm.call(Helper::MapUpdateElem);
     }
 
-    /// To where the destination was seen, or everywhere.
-    fn forward(&mut self, src: i16, dst: i16) {
+    /// To where the destination was seen, which R8 points to, or everywhere.
+    fn forward(&mut self) {
         let (flood, elsewhere) = (self.asm.label(), self.asm.label());
-        self.look_up_address(dst, src);
-        self.asm.jump_if_imm(Cmp::Eq, R0, 0, flood);
+        self.asm.jump_if_imm(Cmp::Eq, R8, 0, flood);
+        self.asm.mov(R0, R8);
         self.unless_aged(flood);
-        self.asm.load(Size::W, R3, R0, FDB_PORT);
+        self.asm.load(Size::W, R3, R8, FDB_PORT);
         self.asm.jump_if(Cmp::Ne, R3, R7, elsewhere);
-        self.fail(DropReason::NormalInPort);
+        self.asm.set(R0, (-1 - i64::from(DropReason::NormalInPort as u8)).cast_unsigned());
+        self.return_with_tag();
         self.asm.bind(elsewhere);
         self.send_copy();
-        self.asm.exit();
+        self.return_with_tag();
         self.asm.bind(flood);
         self.asm.mov(R1, R6);
         self.asm.mov(R2, R9);
         self.asm.call_local(self.places.flood);
-        self.asm.exit();
+        self.return_with_tag();
     }
 
     /// Send a copy to the port in R3: R0 is 0, or below 0 the reason why not.

@@ -6,8 +6,11 @@ use super::Outputs;
 use super::Program;
 use super::action::HIGHEST_PORT;
 use super::layout::{
-    self, DROPS, L3, L4, L4_PROTO, LENGTH, TX_BYTES, TX_ERRORS, TX_PACKETS, frame_word, key_word, word,
+    self, DROPS, FIRST_TAGS, FRAME_TAG_COUNT, L3, L4, L4_PROTO, LENGTH, TX_BYTES, TX_ERRORS, TX_PACKETS,
+    frame_word, key_word, word,
 };
+#[cfg(test)]
+use super::parse::{SKB_VLAN_PRESENT, SKB_VLAN_PROTO, SKB_VLAN_TCI};
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Asm, Cmp, Helper, Label, Size};
 use footbridge_openflow::Field;
@@ -43,6 +46,7 @@ impl Program<'_> {
         self.normal();
         self.asm.bind(self.places.prepare);
         self.prepare();
+        self.settle_tags();
     }
 
     /// `prepare(packet, scratch, port)`: bring the frame up to date. Returns the device's index; 0 where
@@ -60,6 +64,8 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, nowhere);
         self.asm.load(Size::D, R8, R0, 0);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, nowhere);
+        let full = self.asm.label();
+        self.flush_tags(full);
         self.flush();
         #[cfg(test)]
         if let Outputs::Record(map) = self.outputs {
@@ -74,7 +80,7 @@ impl Program<'_> {
         self.asm.shl(R8, 32);
         self.asm.shr(R8, 32);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, down);
-        self.asm.load(Size::W, R1, R9, LENGTH);
+        self.frame_length();
         self.asm.jump_if_imm(Cmp::Le, R1, ALWAYS_FITS, fits);
         // Superframes the kernel cuts up; what else is too long it would drop unseen.
         self.asm.mov(R7, R0);
@@ -98,7 +104,7 @@ impl Program<'_> {
         self.asm.set(R0, 0);
         self.asm.exit();
         self.asm.bind(fits);
-        self.asm.load(Size::W, R1, R9, LENGTH);
+        self.frame_length();
         self.add(R0, TX_BYTES, R1);
         self.increment(R0, TX_PACKETS);
         self.asm.mov(R0, R8);
@@ -106,6 +112,21 @@ impl Program<'_> {
         self.asm.bind(nowhere);
         self.asm.set(R0, (-1 - i64::from(DropReason::NoSuchPort as u8)).cast_unsigned());
         self.asm.exit();
+        self.asm.bind(full);
+        self.asm.set(R0, (-1 - i64::from(DropReason::StackFull as u8)).cast_unsigned());
+        self.asm.exit();
+    }
+
+    /// R1 is the frame's length, with its tags.
+    fn frame_length(&mut self) {
+        self.asm.load(Size::W, R1, R9, LENGTH);
+        if self.survey.tags {
+            self.asm.load(Size::W, R2, R9, FRAME_TAG_COUNT);
+            self.asm.load(Size::W, R3, R9, FIRST_TAGS);
+            self.asm.alu(Alu::Sub, R2, R3);
+            self.asm.shl(R2, 2);
+            self.asm.alu(Alu::Add, R1, R2);
+        }
     }
 
     /// Write the words that differ from the frame.
@@ -400,18 +421,22 @@ impl Program<'_> {
         asm.store(Size::W, R0, 0, R2);
         asm.mov(R2, R1);
         asm.shl(R1, 9);
-        asm.shl(R2, 3);
+        asm.shl(R2, 4);
         asm.alu(Alu::Add, R1, R2);
         asm.alu(Alu::Add, R0, R1);
         asm.load(Size::W, R4, R6, 0);
         asm.store(Size::W, R0, 8, R7);
         asm.store(Size::W, R0, 12, R4);
+        for (at, field) in [(16, SKB_VLAN_PRESENT), (18, SKB_VLAN_PROTO), (20, SKB_VLAN_TCI)] {
+            asm.load(Size::W, R1, R6, field);
+            asm.store(Size::H, R0, at, R1);
+        }
         asm.jump_if_imm(Cmp::Le, R4, RECORDED_BYTES as i32, short);
         asm.set(R4, RECORDED_BYTES as u64);
         asm.bind(short);
         asm.jump_if_imm(Cmp::Eq, R4, 0, full);
         asm.mov(R3, R0);
-        asm.alu_imm(Alu::Add, R3, 16, R5);
+        asm.alu_imm(Alu::Add, R3, 24, R5);
         asm.set(R2, 0);
         asm.mov(R1, R6);
         asm.call(Helper::SkbLoadBytes);
@@ -422,11 +447,12 @@ impl Program<'_> {
 }
 
 /// The record of a test run: how many outputs (32 bits, then 32 unused), and that many of these: the
-/// port, the length, the frame's first bytes.
+/// port and the length (32 bits each); whether the kernel holds a tag beside the frame, its type in network
+/// order, its TCI (16 bits each, then 16 unused); the frame's first bytes.
 #[cfg(test)]
 pub(crate) mod record {
     /// Its length.
-    pub(crate) const RECORD: usize = 8 + RECORDS * (8 + RECORDED_BYTES);
+    pub(crate) const RECORD: usize = 8 + RECORDS * (16 + RECORDED_BYTES);
     /// How many outputs it has room for.
     pub(crate) const RECORDS: usize = 8;
     /// How much of a frame it has room for.

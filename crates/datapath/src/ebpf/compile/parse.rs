@@ -13,13 +13,15 @@ use footbridge_openflow::Field;
 use footbridge_pipeline::DropReason;
 
 /// Offsets in `struct __sk_buff` (linux/bpf.h).
-const SKB_LEN: i16 = 0;
-const SKB_VLAN_PRESENT: i16 = 20;
-const SKB_VLAN_TCI: i16 = 24;
+pub(super) const SKB_LEN: i16 = 0;
+pub(super) const SKB_VLAN_PRESENT: i16 = 20;
+pub(super) const SKB_VLAN_TCI: i16 = 24;
+pub(super) const SKB_VLAN_PROTO: i16 = 28;
 /// The root program says there which port this is (`cb[0]`), and which counters are its (`cb[1]`).
 pub(crate) const SKB_CB: i16 = 48;
 
-const VLAN_PRESENT: u64 = 0x1000;
+/// The bit of vlan_tci that tells a tag from none.
+pub(super) const VLAN_PRESENT: u64 = 0x1000;
 const VLAN_HEADER: u64 = 4;
 const ETHERNET_HEADER: u64 = 14;
 /// The parts of the raw area: the network header, and the transport header.
@@ -157,6 +159,10 @@ impl Program<'_> {
         asm.load(Size::W, R1, R6, SKB_VLAN_PRESENT);
         asm.jump_if_imm(Cmp::Eq, R1, 0, untagged);
         asm.load(Size::W, R1, R6, SKB_VLAN_TCI);
+        asm.load(Size::W, R2, R6, SKB_VLAN_PROTO);
+        asm.big_endian(R2, 16);
+        self.tag_arrived();
+        let asm = &mut self.asm;
         asm.alu_imm(Alu::Or, R1, VLAN_PRESENT, R2);
         asm.store(Size::H, R9, key_word(src), R1);
         asm.jump(typed);
@@ -169,6 +175,8 @@ impl Program<'_> {
         // A tag without the type behind it is none.
         self.asm.jump_if_imm(Cmp::Ne, R0, 0, typed);
         self.number(Size::H, R1, TRANSPORT);
+        self.asm.mov(R2, R3);
+        self.tag_arrived();
         self.asm.alu_imm(Alu::Or, R1, VLAN_PRESENT, R2);
         self.asm.store(Size::H, R9, key_word(src), R1);
         self.number(Size::H, R3, TRANSPORT + 2);

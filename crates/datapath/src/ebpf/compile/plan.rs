@@ -145,6 +145,7 @@ impl Plan {
             set_words: self.ops().flat_map(Op::set_words).collect(),
             sets,
             writes_in_port: self.ops().any(Op::writes_in_port),
+            tags: self.ops().any(Op::changes_tags),
             swaps_in_port: self.ops().any(Op::swaps_in_port),
         };
         for table in self.tables.values() {
@@ -184,6 +185,8 @@ pub(crate) struct Survey {
     pub(crate) sets: bool,
     /// Whether an action changes in_port.
     pub(crate) writes_in_port: bool,
+    /// Whether a packet may leave with other tags.
+    pub(crate) tags: bool,
     /// Whether a look-up is made with another in_port.
     pub(crate) swaps_in_port: bool,
 }

@@ -22,6 +22,7 @@ const ROOM: usize = 1024;
 /// One table as the program has it.
 #[derive(Default)]
 pub(super) struct Table {
+    /// By falling highest priority.
     pub(super) shapes: Vec<Shape>,
     pub(super) blocks: BTreeSet<u16>,
     pub(super) conjunctions: Option<Arc<super::Conjunctions>>,
@@ -68,7 +69,7 @@ impl Table {
         self.shapes.iter_mut().find(|shape| shape.mask == mask)
     }
 
-    /// Add a flow, in dump order: shapes by falling highest priority.
+    /// Add a flow.
     pub(super) fn insert(&mut self, entry: &Entry, block: u16) {
         let flow = &entry.flow;
         self.blocks.insert(block);

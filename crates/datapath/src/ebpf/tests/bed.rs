@@ -85,9 +85,15 @@ impl Bed {
         let record = self.record.get(&0u32.to_ne_bytes()).unwrap().unwrap();
         let number = |at: usize| u32::from_ne_bytes(*record[at..].first_chunk().unwrap());
         let output = |index: usize| {
-            let at = 8 + index * (8 + RECORDED_BYTES);
+            let at = 8 + index * (16 + RECORDED_BYTES);
             let length = number(at + 4) as usize;
-            (number(at), record[at + 8..at + 8 + length.min(RECORDED_BYTES)].to_vec())
+            let mut frame = record[at + 16..at + 16 + length.min(RECORDED_BYTES)].to_vec();
+            if record[at + 8] != 0 {
+                // The tag's type as it stands in a frame; its TCI in the machine's order.
+                let tci = u16::from_ne_bytes([record[at + 12], record[at + 13]]).to_be_bytes();
+                frame.splice(12..12, [record[at + 10], record[at + 11], tci[0], tci[1]]);
+            }
+            (number(at), frame)
         };
         Seen { outputs: (0..number(0) as usize).map(output).collect(), drops }
     }

@@ -162,6 +162,28 @@ fn control(random: &mut Random, style: Style, table: usize, tables: usize) -> St
     }
 }
 
+/// Actions on tags. The program knows four of a packet's: they are put on in the first table only.
+fn tag(random: &mut Random, style: Style, table: usize) -> String {
+    let push = ["push_vlan:0x8100", "push_vlan:0x88a8", "push_vlan:0x8100,mod_vlan_vid:7"];
+    let others = [
+        "strip_vlan",
+        "strip_vlan",
+        "mod_vlan_vid:6",
+        "mod_vlan_pcp:3",
+        "mod_vlan_pcp:2,set_field:0x1009->vlan_vid",
+        "load:0->NXM_OF_VLAN_TCI[]",
+        "load:0x3005->NXM_OF_VLAN_TCI[]",
+        "mod_vlan_vid:6,set_field:5->vlan_pcp",
+        "move:NXM_NX_REG0[0..12]->NXM_OF_VLAN_TCI[0..12]",
+        "check_pkt_larger(60)->NXM_NX_REG1[0]",
+    ];
+    if table == 0 && style != Style::Looping && random.one_in(3) {
+        random.pick(&push).to_owned()
+    } else {
+        random.pick(&others).to_owned()
+    }
+}
+
 /// What stands last in a list: instructions.
 fn instructions(random: &mut Random) -> Vec<String> {
     let mut list = Vec::new();
@@ -175,6 +197,8 @@ fn instructions(random: &mut Random) -> Vec<String> {
             "mod_dl_src:02:00:00:00:00:07,NORMAL",
             "load:3->NXM_NX_REG0[0..7],IN_PORT",
             "set_field:6->metadata,load:1->NXM_NX_REG0[]",
+            "strip_vlan,mod_vlan_pcp:1,output:4",
+            "push_vlan:0x8100,output:4",
             "resubmit(,3)",
             "resubmit(4,2),mod_dl_dst:02:00:00:00:00:09",
         ];
@@ -193,6 +217,7 @@ fn actions(random: &mut Random, style: Style, table: usize, tables: usize, match
         list.push(match random.below(16) {
             14 => "NORMAL".to_owned(),
             15 => random.pick(&["FLOOD", "ALL", "NORMAL"]).to_owned(),
+            0 if random.one_in(2) => tag(random, style, table),
             0 => format!("mod_dl_src:{}", random.pick(MACS)),
             1 => format!("mod_dl_dst:{}", random.pick(MACS)),
             2 => "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]".to_owned(),
@@ -284,7 +309,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
     key.set(Field::EthDst, dst);
     key.set(Field::EthSrc, src);
     if random.one_in(5) {
-        key.set(Field::VlanTci, 0x1000 | [5, 6, 0x2005][random.below(3)]);
+        key.set(Field::VlanTci, 0x1000 | [5, 6, 0x2005, 0, 0x6000][random.below(5)]);
     }
     let eth_type = [0x0800, 0x0800, 0x0800, 0x0806, 0x0806, 0x8035, 0x88cc, 0x86dd, 0x0100][random.below(9)];
     key.set(Field::EthType, eth_type);
@@ -314,6 +339,14 @@ fn frame(random: &mut Random) -> Vec<u8> {
         }
     }
     let mut frame = compose(&key);
+    if frame[12..14] == [0x81, 0] && random.one_in(3) {
+        // Another tag in front, or another type of it.
+        match random.below(3) {
+            0 => drop(frame.splice(12..12, [0x88, 0xa8, 0, 9])),
+            1 => drop(frame.splice(12..12, [0x81, 0, 0xf0, 5])),
+            _ => frame[12..14].copy_from_slice(&[0x88, 0xa8]),
+        }
+    }
     spoil(random, &mut frame);
     frame
 }
@@ -497,6 +530,23 @@ fn a_low_flow_of_a_high_shape_does_not_win_over_a_flow_between() {
     bed.flows(&[flows[0], flows[1], "priority=1 actions=output:3"]).unwrap();
     let frame = [&[2; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
     assert_eq!(bed.run(PortNo(1), &frame), Seen { outputs: vec![(3, frame.clone())], drops: vec![] });
+}
+
+/// Conjunctive flows of a shape lent it their priority: it was looked up before better ones, and ended the
+/// look-up.
+#[test]
+fn conjunctive_flows_do_not_put_a_shape_before_better_ones() {
+    let test = "conjunctive_flows_do_not_put_a_shape_before_better_ones";
+    let Some(mut bed) = Bed::new(test, PORTS) else { return };
+    bed.flows(&[
+        "priority=9,dl_type=0x1234 actions=conjunction(1,1/2)",
+        "priority=2,dl_type=0x88cc actions=output:2",
+        "priority=1,in_port=2 actions=drop",
+        "priority=3,dl_dst=02:02:02:02:02:02 actions=output:3",
+    ])
+    .unwrap();
+    let frame = [&[2; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
+    assert_eq!(bed.run(PortNo(1), &frame).outputs, [(3, frame.clone())]);
 }
 
 /// An output that was lost is counted, and so is the look-up behind it that finds no flow.
