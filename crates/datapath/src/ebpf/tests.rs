@@ -5,6 +5,7 @@
 mod bed;
 mod control;
 mod differential;
+mod ipv6;
 mod refusals;
 mod scale;
 mod vlan;

@@ -1,14 +1,16 @@
 //! A block: the steps of an action list. R8 points to the flow's arguments, the first of which is its
 //! place in order.
 
-use super::block::{Bits, Block, Constant, Need, Op};
+use super::block::{Bits, Block, Constant, Op};
 use super::layout::{self, ENDED, ENDED_LOST, FRAMED, SENT, SET_FROM, VALUE, key_word, word};
 use super::parse::VLAN_PRESENT;
 use super::{MAX_PORT, Outputs, Program};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
+use footbridge_openflow::field::Prereq;
 use footbridge_openflow::{Field, PortNo};
 use footbridge_pipeline::DropReason;
+use footbridge_pipeline::conntrack::state;
 
 /// Of the ports' numbers from here on, OpenFlow 1.0's reserved ones.
 const FIRST_RESERVED: i32 = 0xfff8;
@@ -179,39 +181,75 @@ impl Program<'_> {
         }
     }
 
-    /// Go to `skip` where the packet is not what a field needs.
-    pub(super) fn require(&mut self, needs: Need, skip: Label) {
-        self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
-        match needs {
-            Need::Vlan => {
+    /// Go to `skip` where the packet does not have the fields with this prerequisite (the evaluator's `has`).
+    pub(super) fn require(&mut self, prereq: Prereq, skip: Label) {
+        match prereq {
+            Prereq::None | Prereq::Ethernet => {}
+            Prereq::Vlan => {
                 let is = self.asm.label();
                 self.asm.load(Size::H, R1, R9, key_word(word(Field::VlanTci)));
                 self.asm.jump_if_imm(Cmp::Set, R1, VLAN_PRESENT as i32, is);
                 self.asm.jump(skip);
                 self.asm.bind(is);
             }
-            Need::Arp => {
+            Prereq::Arp => self.require_type(&[0x0806, 0x8035], skip),
+            Prereq::Ipv4 => self.require_type(&[0x0800], skip),
+            Prereq::Ipv6 => self.require_type(&[0x86dd], skip),
+            Prereq::Ip => self.require_type(&[0x0800, 0x86dd], skip),
+            Prereq::Tcp => self.require_transport(&[0x0800, 0x86dd], 6, skip),
+            Prereq::Udp => self.require_transport(&[0x0800, 0x86dd], 17, skip),
+            Prereq::Sctp => self.require_transport(&[0x0800, 0x86dd], 132, skip),
+            Prereq::Icmpv4 => self.require_transport(&[0x0800], 1, skip),
+            Prereq::Icmpv6 => self.require_transport(&[0x86dd], 58, skip),
+            Prereq::Nd => self.require_message(&[135, 136], skip),
+            Prereq::NdSolicit => self.require_message(&[135], skip),
+            Prereq::NdAdvert => self.require_message(&[136], skip),
+            Prereq::Ct => {
                 let is = self.asm.label();
-                self.asm.jump_if_imm(Cmp::Eq, R1, 0x0806, is);
-                self.asm.jump_if_imm(Cmp::Ne, R1, 0x8035, skip);
+                let valid = state::NEW | state::EST | state::RPL;
+                self.asm.load(Size::W, R1, R9, key_word(word(Field::CtState)) + 4);
+                self.asm.jump_if_imm(Cmp::Set, R1, valid.into(), is);
+                self.asm.jump(skip);
                 self.asm.bind(is);
-            }
-            Need::Ipv4 => self.asm.jump_if_imm(Cmp::Ne, R1, 0x0800, skip),
-            Need::Transport(proto) => {
-                self.asm.jump_if_imm(Cmp::Ne, R1, 0x0800, skip);
-                self.asm.load(Size::W, R1, R9, key_word(word(Field::NwProto)));
-                self.asm.mov(R2, R1);
-                self.asm.shr(R2, 24);
-                self.asm.jump_if_imm(Cmp::Ne, R2, proto.into(), skip);
-                // ip_frag's bit of later fragments.
-                self.asm.jump_if_imm(Cmp::Set, R1, 2, skip);
             }
         }
     }
 
+    fn require_type(&mut self, types: &[i32], skip: Label) {
+        self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
+        self.require_one_of(types, skip);
+    }
+
+    /// R1 has to be one of these.
+    fn require_one_of(&mut self, values: &[i32], skip: Label) {
+        let is = self.asm.label();
+        values.iter().for_each(|value| self.asm.jump_if_imm(Cmp::Eq, R1, *value, is));
+        self.asm.jump(skip);
+        self.asm.bind(is);
+    }
+
+    fn require_transport(&mut self, types: &[i32], proto: i32, skip: Label) {
+        self.require_type(types, skip);
+        self.asm.load(Size::W, R1, R9, key_word(word(Field::NwProto)));
+        self.asm.mov(R2, R1);
+        self.asm.shr(R2, 24);
+        self.asm.jump_if_imm(Cmp::Ne, R2, proto, skip);
+        // ip_frag's bit of later fragments.
+        self.asm.jump_if_imm(Cmp::Set, R1, 2, skip);
+    }
+
+    /// ICMPv6 of one of these types, and code 0.
+    fn require_message(&mut self, types: &[i32], skip: Label) {
+        self.require(Prereq::Icmpv6, skip);
+        self.asm.load(Size::H, R1, R9, key_word(word(Field::Icmpv6Type)));
+        let values: Vec<i32> = types.iter().map(|kind| kind << 8).collect();
+        self.require_one_of(&values, skip);
+    }
+
     /// One less, or to where the list ends.
     pub(super) fn dec_ttl(&mut self, list_end: Label) {
-        let alive = self.asm.label();
+        let (alive, none) = (self.asm.label(), self.asm.label());
+        self.require(Prereq::Ip, none);
         let at = key_word(word(Field::NwTtl)) + 2;
         self.asm.load(Size::B, R1, R9, at);
         self.asm.jump_if_imm(Cmp::Gt, R1, 1, alive);
@@ -222,6 +260,7 @@ impl Program<'_> {
         self.asm.bind(alive);
         self.asm.alu_imm(Alu::Sub, R1, 1, R2);
         self.asm.store(Size::B, R9, at, R1);
+        self.asm.bind(none);
     }
 
     fn in_port(&mut self, dst: Reg) {

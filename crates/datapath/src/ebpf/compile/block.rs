@@ -1,7 +1,7 @@
 //! Action lists as blocks: what a list does, with its constants taken out, so that many flows share
 //! one block's code and differ in their arguments only.
 
-use super::layout::{ARP, ETHERNET, IPV4, is_packet_word, word};
+use super::layout::{ARP, word};
 use super::{Unsupported, What};
 use footbridge_openflow::action::Subfield;
 use footbridge_openflow::field::{Location, Prereq};
@@ -28,7 +28,7 @@ pub(crate) enum Op {
         /// The bits, in place.
         value: Constant,
         /// What the packet has to be, beyond what the flow's match says.
-        needs: Option<Need>,
+        needs: Option<Prereq>,
     },
     /// Some bits of a key word are copied.
     Move {
@@ -37,7 +37,7 @@ pub(crate) enum Op {
         /// To where.
         dst: Bits,
         /// What the packet has to be.
-        needs: Vec<Need>,
+        needs: Vec<Prereq>,
     },
     /// One less, or the list ends.
     DecTtl,
@@ -97,7 +97,7 @@ pub(crate) struct SetWrite {
     pub(crate) word: u8,
     pub(crate) mask: u64,
     pub(crate) value: Constant,
-    pub(crate) needs: Option<Need>,
+    pub(crate) needs: Option<Prereq>,
 }
 
 /// What an action set does last.
@@ -307,70 +307,51 @@ pub(crate) fn is_conjunctive(flow: &Flow) -> bool {
     clauses(flow).next().is_some()
 }
 
-/// What a packet has to be for a field to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Need {
-    /// Tagged.
-    Vlan,
-    /// Of Ethernet type 0x0806 or 0x8035.
-    Arp,
-    /// Of Ethernet type 0x0800.
-    Ipv4,
-    /// IPv4, of this protocol, and no later fragment.
-    Transport(u8),
-}
-
 /// A flow's block, and its arguments.
 pub(crate) fn of_flow(flow: &Flow) -> Result<(Block, Vec<u64>), Unsupported> {
     let refused = |what| Unsupported { table: flow.table, priority: flow.priority, what };
-    check_match(&flow.matching).map_err(refused)?;
     let mut list = List { known: Known::of(&flow.matching), ops: Vec::new(), arguments: Vec::new() };
     let ops = list.of_actions(flow.table, &flow.actions).map_err(refused)?;
     Ok((Block { ops }, list.arguments))
 }
 
-/// Whether the program knows the fields that the match asks for.
-fn check_match(matching: &Match) -> Result<(), What> {
-    let known = Known::of(matching);
-    for term in matching.terms() {
-        let supported = match term.word {
-            word if !is_packet_word(word) || ETHERNET.has(word) => true,
-            word if ARP.has(word) => known.arp,
-            word if IPV4.has(word) => known.ipv4,
-            _ => false,
-        };
-        if !supported {
-            return Err(What::Match(field_in(term.word, term.mask)));
-        }
-    }
-    Ok(())
-}
-
-/// A field of those bits, for a message.
-fn field_in(word: u8, mask: u64) -> &'static str {
-    let of_word = |field: &Field| {
-        let Location { word: first, shift } = field.info().location;
-        let wide = field.width() > 64 && word == first + 1;
-        let bits = if field.width() >= 64 { u64::MAX } else { ((1 << field.width()) - 1) << shift };
-        wide || (word == first && mask & bits != 0)
-    };
-    Field::all().find(of_word).map_or("an unknown field", Field::name)
-}
-
 /// What the flow's match says of every packet that it takes.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    arp: bool,
-    ipv4: bool,
+    eth_type: Option<u128>,
     /// Its IP protocol.
     proto: Option<u128>,
 }
 
 impl Known {
     fn of(matching: &Match) -> Known {
-        let eth_type = matching.exact(Field::EthType);
-        let arp = matches!(eth_type, Some(0x0806 | 0x8035));
-        Known { arp, ipv4: eth_type == Some(0x0800), proto: matching.exact(Field::NwProto) }
+        Known { eth_type: matching.exact(Field::EthType), proto: matching.exact(Field::NwProto) }
+    }
+
+    fn ip(self) -> bool {
+        matches!(self.eth_type, Some(0x0800 | 0x86dd))
+    }
+
+    /// Whether all packets are so, whatever actions do.
+    fn says(self, prereq: Prereq) -> bool {
+        match prereq {
+            Prereq::None | Prereq::Ethernet => true,
+            Prereq::Arp => matches!(self.eth_type, Some(0x0806 | 0x8035)),
+            Prereq::Ipv4 => self.eth_type == Some(0x0800),
+            Prereq::Ipv6 => self.eth_type == Some(0x86dd),
+            Prereq::Ip => self.ip(),
+            // A later fragment has none; types, tags and connections come and go.
+            Prereq::Tcp
+            | Prereq::Udp
+            | Prereq::Sctp
+            | Prereq::Icmpv4
+            | Prereq::Icmpv6
+            | Prereq::Nd
+            | Prereq::NdSolicit
+            | Prereq::NdAdvert
+            | Prereq::Vlan
+            | Prereq::Ct => false,
+        }
     }
 }
 
@@ -409,11 +390,13 @@ impl List {
             Action::SetQueue(_) | Action::PopQueue => Ok(()),
             Action::OutputReg { src } => self.read(*src).map(Op::OutputBits).map(|op| self.ops.push(op)),
             Action::Push(src) => self.read(*src).map(Op::Push).map(|op| self.ops.push(op)),
+            // What pops does not ask what the packet is; a checksum of SCTP would.
+            Action::Pop(dst) if word(dst.field) == word(Field::SctpSrc) => Err(What::Field(dst.field.name())),
             Action::Pop(dst) => self.read(*dst).map(Op::Pop).map(|op| self.ops.push(op)),
             Action::Move { src, dst } => self.copy(*src, *dst),
             Action::ModTpSrc(port) => self.write_port(action, [Field::TcpSrc, Field::UdpSrc], *port),
             Action::ModTpDst(port) => self.write_port(action, [Field::TcpDst, Field::UdpDst], *port),
-            Action::DecTtl(controllers) if controllers == &[0] && self.known.ipv4 => {
+            Action::DecTtl(controllers) if controllers == &[0] => {
                 self.ops.push(Op::DecTtl);
                 Ok(())
             }
@@ -470,7 +453,7 @@ impl List {
         let mut part = SetPart::default();
         for action in set {
             match action {
-                Action::DecTtl(controllers) if controllers == &[0] && self.known.ipv4 => part.dec_ttl = true,
+                Action::DecTtl(controllers) if controllers == &[0] => part.dec_ttl = true,
                 Action::SetQueue(_) => {}
                 Action::StripVlan => part.pop_vlan = true,
                 Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => part.push_vlan = Some(*tpid),
@@ -538,13 +521,14 @@ impl List {
         Ok(())
     }
 
-    /// Write a port of TCP or UDP, whichever the flow takes.
+    /// Write a port of TCP, UDP or SCTP, whichever the packet is.
     fn write_port(&mut self, action: &Action, [tcp, udp]: [Field; 2], port: u16) -> Result<(), What> {
-        match self.known.proto {
-            Some(6) => self.write(tcp, port.into(), 0xffff),
-            Some(17) => self.write(udp, port.into(), 0xffff),
-            _ => Err(What::Action(action.name())),
-        }
+        let fields = match self.known.proto {
+            Some(6) => vec![tcp],
+            Some(17) => vec![udp],
+            _ => return Err(What::Action(action.name())),
+        };
+        fields.into_iter().try_for_each(|field| self.write(field, port.into(), 0xffff))
     }
 
     fn copy(&mut self, src: Subfield, dst: Subfield) -> Result<(), What> {
@@ -559,23 +543,10 @@ impl List {
     }
 
     /// What has to be asked of a packet before the field is read or written by an action.
-    fn need(&self, field: Field) -> Result<Option<Need>, What> {
-        let word = word(field);
-        if !is_packet_word(word) || ETHERNET.has(word) {
-            return Ok((field == Field::VlanPcp).then_some(Need::Vlan));
-        }
-        let supported = ARP.has(word) || IPV4.has(word);
-        let transport = |proto| Ok(self.known.ipv4.then_some(Need::Transport(proto)));
+    fn need(&self, field: Field) -> Result<Option<Prereq>, What> {
         match field.info().prereq {
-            _ if !supported => Err(What::Field(field.name())),
-            Prereq::Arp => Ok((!self.known.arp).then_some(Need::Arp)),
-            Prereq::Ipv4 => Ok((!self.known.ipv4).then_some(Need::Ipv4)),
-            // Without the Ethernet type it might be IPv6's.
-            Prereq::Ip if self.known.ipv4 => Ok(None),
-            Prereq::Tcp if self.known.ipv4 => transport(6),
-            Prereq::Udp if self.known.ipv4 => transport(17),
-            Prereq::Icmpv4 if self.known.ipv4 => transport(1),
-            _ => Err(What::Field(field.name())),
+            Prereq::Sctp => Err(What::Field(field.name())),
+            prereq => Ok((!self.known.says(prereq)).then_some(prereq)),
         }
     }
 }

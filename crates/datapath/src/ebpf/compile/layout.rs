@@ -9,24 +9,31 @@ use footbridge_openflow::Field;
 use footbridge_openflow::key::KEY_WORDS;
 
 /// The words of some fields that come together.
+#[derive(Clone, Copy)]
 pub(crate) struct Words(&'static [Field]);
 
 /// The Ethernet header, and the tag.
 pub(crate) const ETHERNET: Words = Words(&[Field::EthDst, Field::EthSrc]);
 /// ARP and RARP.
 pub(crate) const ARP: Words = Words(&[Field::ArpSpa, Field::ArpSha, Field::ArpTha]);
-/// IPv4, and what it carries.
-pub(crate) const IPV4: Words = Words(&[Field::NwSrc, Field::NwProto, Field::TcpSrc]);
+/// IPv4 addresses.
+pub(crate) const IPV4: Words = Words(&[Field::NwSrc]);
+/// IPv6 addresses.
+pub(crate) const IPV6: Words = Words(&[Field::Ipv6Src, Field::Ipv6Dst]);
+/// What both have, and what they carry.
+pub(crate) const IP: Words = Words(&[Field::NwProto, Field::TcpSrc]);
+/// IPv6 neighbour discovery.
+pub(crate) const ND: Words = Words(&[Field::NdTarget, Field::NdSll, Field::NdTll, Field::NdReserved]);
 
 impl Words {
-    /// Whether the word is one of them.
-    pub(crate) fn has(&self, number: u8) -> bool {
-        self.0.iter().any(|field| word(*field) == number)
+    /// Their numbers, of wide fields both.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().flat_map(|field| (0..field.width().div_ceil(64)).map(|half| word(*field) + half as u8))
     }
 
-    /// Their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
-        self.0.iter().map(|field| word(*field))
+    /// Whether some of them are among others.
+    pub(crate) fn meet(&self, others: &std::collections::BTreeSet<u8>) -> bool {
+        self.iter().any(|word| others.contains(&word))
     }
 }
 
@@ -107,6 +114,23 @@ numbers! {
     /// The known tags, and those of the frame.
     TAG_LIST 16;
     FRAME_TAGS 16;
+    /// IPv6: a route has segments left. Neighbour discovery was read whole; where the first option with an
+    /// Ethernet address is, and the two addresses, from the transport header on, 0 for none.
+    ROUTED 4;
+    ND_WHOLE 4;
+    ND_OPTION 4;
+    ND_SLL_AT 4;
+    ND_TLL_AT 4;
+    /// While headers and options are followed: the first option's type; where the next one is, and the packet's
+    /// end; the protocol so far, ip_frag, and whether it went wrong; the two addresses.
+    ND_TYPE 4;
+    EXT_AT 4;
+    EXT_END 4;
+    EXT_PROTO 4;
+    EXT_FRAG 4;
+    EXT_FAILED 4;
+    UNUSED_EXT 4;
+    ND_FIRST 16;
     /// Of the action set: what is done before fields; what is done last. See `action_set.rs`.
     SET_STEPS 8;
     SET_LAST 8;
@@ -143,10 +167,13 @@ pub(crate) fn frame_tag(number: i32) -> i16 {
 pub(crate) const ENDED_LOST: i32 = 1;
 pub(crate) const ENDED_NO_FLOW: i32 = 2;
 
-/// Where headers are read to; 64 bytes.
+/// Where headers are read to: the network header, of 40 bytes; the transport header, or another, of 32; the
+/// length of the IP payload.
 pub(crate) const RAW: i16 = NUMBERS_END;
+pub(crate) const TRANSPORT: i16 = RAW + 40;
+pub(crate) const PAYLOAD: i16 = RAW + 72;
 /// The number of a shape and the masked key words that a map is looked up with.
-pub(crate) const SHAPE_KEY: i16 = RAW + 64;
+pub(crate) const SHAPE_KEY: i16 = RAW + 80;
 /// Which clauses of which conjunctions the packet meets; see `conjunction.rs`.
 pub(crate) const GATHERED: i16 = SHAPE_KEY + 8 + WORDS;
 /// Which bits of a key word the action set changes.

@@ -13,6 +13,7 @@
 //! | a block | an action list | `action.rs` |
 //! | control | how code goes on elsewhere and comes back; copies for `clone` | `control.rs` |
 //! | `push`, `pop`, wide moves | 128-bit values | `stack.rs` |
+//! | IPv6 | its headers, neighbour discovery | `ipv6.rs` |
 //! | tags | put on and taken off | `vlan.rs` |
 //! | action sets | what is to be done at the end | `action_set.rs` |
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
@@ -30,6 +31,7 @@ mod action_set;
 pub(super) mod block;
 pub(super) mod conjunction;
 pub(super) mod control;
+mod ipv6;
 pub(super) mod layout;
 mod normal;
 mod output;
@@ -70,9 +72,6 @@ pub enum What {
     /// A field that an action reads or writes, there or without a match on the protocol.
     #[error("actions on {0} in a flow of this match")]
     Field(&'static str),
-    /// A match.
-    #[error("a match on {0} beside this dl_type")]
-    Match(&'static str),
 }
 
 /// Why no program was made.
@@ -177,6 +176,9 @@ labels! {
         flood_one,
         /// The function that brings `vlan_tci` into the list of tags.
         settle,
+        /// The functions that pass one IPv6 extension header, and one option of neighbour discovery.
+        extension,
+        option,
     }
 }
 

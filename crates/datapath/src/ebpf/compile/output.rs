@@ -28,14 +28,18 @@ const BPF_F_MARK_MANGLED_0: u64 = 0x20;
 /// A frame of this length fits every device: the least MTU of IPv4 (RFC 791), and the Ethernet header.
 const ALWAYS_FITS: i32 = 68 + 14;
 
+/// On the stack of `prepare`: the output port's value while the frame is written.
+const KEPT: i16 = -64;
+
 /// One field of a header, as it is written to the frame.
-struct Part {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
     /// The key word, and the field's lowest bit and number of bytes in it.
-    word: u8,
-    shift: u32,
-    bytes: u64,
+    pub(super) word: u8,
+    pub(super) shift: u32,
+    pub(super) bytes: u64,
     /// Where it is, from the header's beginning.
-    at: u64,
+    pub(super) at: u64,
 }
 
 impl Program<'_> {
@@ -47,6 +51,7 @@ impl Program<'_> {
         self.asm.bind(self.places.prepare);
         self.prepare();
         self.settle_tags();
+        self.ipv6_functions();
     }
 
     /// `prepare(packet, scratch, port)`: bring the frame up to date. Returns the device's index; 0 where
@@ -65,8 +70,10 @@ impl Program<'_> {
         self.asm.load(Size::D, R8, R0, 0);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, nowhere);
         let full = self.asm.label();
+        self.asm.store(Size::D, R10, KEPT, R8);
         self.flush_tags(full);
         self.flush();
+        self.asm.load(Size::D, R8, R10, KEPT);
         #[cfg(test)]
         if let Outputs::Record(map) = self.outputs {
             self.record(map);
@@ -132,26 +139,35 @@ impl Program<'_> {
     /// Write the words that differ from the frame.
     fn flush(&mut self) {
         let asm = &mut self.asm;
-        let (done, not_arp) = (asm.label(), asm.label());
+        let (done, ipv4, ipv6, carried) = (asm.label(), asm.label(), asm.label(), asm.label());
         if self.writes(Field::EthDst) {
             self.flush_ethernet();
         }
-        let (arp, ip) = (self.writes(Field::ArpOp), self.writes_ipv4());
+        let (arp, ip) = (self.writes(Field::ArpOp), self.writes_ip());
         if arp || ip {
             self.asm.load(Size::W, R1, R9, L3);
             self.asm.jump_if_imm(Cmp::Eq, R1, 0, done);
             self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
-            self.asm.jump_if_imm(Cmp::Eq, R1, 0x0800, not_arp);
+        }
+        if ip {
+            self.asm.jump_if_imm(Cmp::Eq, R1, 0x0800, ipv4);
+            self.asm.jump_if_imm(Cmp::Eq, R1, 0x86dd, ipv6);
         }
         if arp {
+            if !ip {
+                self.asm.jump_if_imm(Cmp::Eq, R1, 0x0800, done);
+                self.asm.jump_if_imm(Cmp::Eq, R1, 0x86dd, done);
+            }
             self.flush_arp();
         }
-        if arp || ip {
-            self.asm.jump(done);
-        }
-        self.asm.bind(not_arp);
         if ip {
+            self.asm.jump(done);
+            self.asm.bind(ipv4);
             self.flush_ipv4();
+            self.asm.jump(carried);
+            self.asm.bind(ipv6);
+            self.flush_ipv6();
+            self.asm.bind(carried);
             self.flush_transport();
         }
         self.asm.bind(done);
@@ -161,19 +177,21 @@ impl Program<'_> {
         self.survey.written.contains(&word(field))
     }
 
-    fn writes_ipv4(&self) -> bool {
-        layout::IPV4.iter().any(|word| self.survey.written.contains(&word))
+    fn writes_ip(&self) -> bool {
+        [layout::IPV4, layout::IPV6, layout::IP, layout::ND]
+            .iter()
+            .any(|header| header.meet(&self.survey.written))
     }
 
     /// R1 is what differs between a key word and the frame's.
-    fn difference(asm: &mut Asm, number: u8) {
+    pub(super) fn difference(asm: &mut Asm, number: u8) {
         asm.load(Size::D, R1, R9, key_word(number));
         asm.load(Size::D, R2, R9, frame_word(number));
         asm.alu(Alu::Xor, R1, R2);
     }
 
     /// The frame has the key word now.
-    fn settle(asm: &mut Asm, number: u8) {
+    pub(super) fn settle(asm: &mut Asm, number: u8) {
         asm.load(Size::D, R1, R9, key_word(number));
         asm.store(Size::D, R9, frame_word(number), R1);
     }
@@ -280,7 +298,7 @@ impl Program<'_> {
             let same = self.asm.label();
             self.changed(part, same);
             if part.bytes == 4 {
-                self.replace_l4_checksum(part.bytes | BPF_F_PSEUDO_HDR);
+                self.replace_address_checksum();
             }
             self.replace_l3_checksum(part);
             Self::store_part(&mut self.asm, part, L3);
@@ -295,7 +313,7 @@ impl Program<'_> {
 
     /// On the stack, in network byte order: at -16 what the frame has, at -24 what it shall have, each 32
     /// bits with the part at the end. Goes to `same` where they are equal.
-    fn changed(&mut self, part: &Part, same: Label) {
+    pub(super) fn changed(&mut self, part: &Part, same: Label) {
         let asm = &mut self.asm;
         let left = 64 - part.shift - 8 * part.bytes as u32;
         for (offset, register) in [(key_word(part.word), R1), (frame_word(part.word), R2)] {
@@ -332,16 +350,35 @@ impl Program<'_> {
         asm.call(Helper::L3CsumReplace);
     }
 
-    /// The checksum of TCP or UDP, where the packet is one, for what [`Program::changed`] found.
+    /// The checksum over the addresses, for what [`Program::changed`] found of one.
+    pub(super) fn replace_address_checksum(&mut self) {
+        self.replace_l4_checksum(4 | BPF_F_PSEUDO_HDR);
+    }
+
+    /// The checksum of an ICMP message, for what [`Program::changed`] found.
+    pub(super) fn replace_message_checksum(&mut self, part: &Part) {
+        self.words_for_checksum(part);
+        self.asm.mov(R1, R6);
+        self.asm.load(Size::W, R2, R9, L4);
+        self.asm.alu_imm(Alu::Add, R2, 2, R5);
+        self.asm.set(R5, part.bytes.max(2));
+        self.asm.call(Helper::L4CsumReplace);
+    }
+
+    /// The checksum of TCP, UDP or ICMPv6, where the packet is one, for what [`Program::changed`] found.
     fn replace_l4_checksum(&mut self, flags: u64) {
         let asm = &mut self.asm;
-        let (tcp, replace, done) = (asm.label(), asm.label(), asm.label());
+        let (tcp, udp, replace, done) = (asm.label(), asm.label(), asm.label(), asm.label());
         asm.load(Size::W, R2, R9, L4);
         asm.jump_if_imm(Cmp::Eq, R2, 0, done);
         asm.load(Size::W, R1, R9, L4_PROTO);
         asm.set(R5, flags);
         asm.jump_if_imm(Cmp::Eq, R1, 6, tcp);
-        asm.jump_if_imm(Cmp::Ne, R1, 17, done);
+        asm.jump_if_imm(Cmp::Eq, R1, 17, udp);
+        asm.jump_if_imm(Cmp::Ne, R1, 58, done);
+        asm.alu_imm(Alu::Add, R2, 2, R3);
+        asm.jump(replace);
+        asm.bind(udp);
         asm.alu_imm(Alu::Add, R2, 6, R3);
         asm.set(R5, flags | BPF_F_MARK_MANGLED_0);
         asm.jump(replace);
@@ -368,6 +405,7 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Eq, R1, 0, done);
         self.asm.load(Size::W, R1, R9, L4_PROTO);
         self.asm.jump_if_imm(Cmp::Eq, R1, 1, icmp);
+        self.asm.jump_if_imm(Cmp::Eq, R1, 58, icmp);
         for (shift, at) in [(48, 0), (32, 2)] {
             let (part, same) = (Part { word: number, shift, bytes: 2, at }, self.asm.label());
             self.changed(&part, same);
@@ -380,20 +418,33 @@ impl Program<'_> {
         self.asm.bind(icmp);
         let (part, same) = (Part { word: number, shift: 0, bytes: 2, at: 0 }, self.asm.label());
         self.changed(&part, same);
-        self.words_for_checksum(&part);
-        self.asm.mov(R1, R6);
-        self.asm.load(Size::W, R2, R9, L4);
-        self.asm.alu_imm(Alu::Add, R2, 2, R5);
-        self.asm.set(R5, part.bytes);
-        self.asm.call(Helper::L4CsumReplace);
+        self.replace_message_checksum(&part);
         Self::store_part(&mut self.asm, &part, L4);
         self.asm.bind(same);
         Self::settle(&mut self.asm, number);
+        self.flush_discovery();
         self.asm.bind(done);
     }
 
+    /// As [`Program::store_part`], as many bytes behind the header's beginning as R8 says.
+    pub(super) fn store_part_behind(&mut self, part: &Part, header: i16) {
+        Self::part_in_order(&mut self.asm, part);
+        self.asm.load(Size::W, R2, R9, header);
+        self.asm.alu(Alu::Add, R2, R8);
+        self.asm.alu_imm(Alu::Add, R2, part.at, R3);
+        Self::store_bytes(&mut self.asm, -32, part.bytes);
+    }
+
     /// Write the part that [`Program::changed`] left on the stack, in a header.
-    fn store_part(asm: &mut Asm, part: &Part, header: i16) {
+    pub(super) fn store_part(asm: &mut Asm, part: &Part, header: i16) {
+        Self::part_in_order(asm, part);
+        asm.load(Size::W, R2, R9, header);
+        asm.alu_imm(Alu::Add, R2, part.at, R3);
+        Self::store_bytes(asm, -32, part.bytes);
+    }
+
+    /// The part in network order, at -32 of the stack.
+    fn part_in_order(asm: &mut Asm, part: &Part) {
         asm.load(Size::D, R1, R10, -24);
         match part.bytes {
             1 => {}
@@ -401,9 +452,6 @@ impl Program<'_> {
             _ => asm.big_endian(R1, 32),
         }
         asm.store(Size::D, R10, -32, R1);
-        asm.load(Size::W, R2, R9, header);
-        asm.alu_imm(Alu::Add, R2, part.at, R3);
-        Self::store_bytes(asm, -32, part.bytes);
     }
 
     /// Append the frame to the record of a test run; returns 1.

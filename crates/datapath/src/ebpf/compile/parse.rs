@@ -5,7 +5,10 @@
 //! frame that has it in its bytes, it is read there.
 
 use super::action_set::UNSET_PORT;
-use super::layout::{self, CLEARED_END, L3, L4, L4_PROTO, LENGTH, NOW, RAW, frame_word, key_word, word};
+use super::layout::{
+    self, CLEARED_END, EXT_PROTO, L3, L4, L4_PROTO, LENGTH, NOW, PAYLOAD, RAW, TRANSPORT, frame_word,
+    key_word, word,
+};
 use super::{Program, layout::is_packet_word};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -24,11 +27,8 @@ pub(crate) const SKB_CB: i16 = 48;
 pub(super) const VLAN_PRESENT: u64 = 0x1000;
 const VLAN_HEADER: u64 = 4;
 const ETHERNET_HEADER: u64 = 14;
-/// The parts of the raw area: the network header, and the transport header.
-const NETWORK: i16 = RAW;
-const TRANSPORT: i16 = RAW + 32;
-/// Where the length of the IP payload is kept over a call.
-const PAYLOAD: i16 = RAW + 56;
+/// Where the network header is read to.
+pub(super) const NETWORK: i16 = RAW;
 
 impl Program<'_> {
     /// The prologue. Leaves R6, R7 and R9 as all code expects them.
@@ -102,7 +102,7 @@ impl Program<'_> {
     }
 
     /// Read `bytes` bytes at the frame's offset in R8 to the scratch; R0 is not 0 where the frame is shorter.
-    fn read(&mut self, to: i16, bytes: u64) {
+    pub(super) fn read(&mut self, to: i16, bytes: u64) {
         let asm = &mut self.asm;
         asm.mov(R1, R6);
         asm.mov(R2, R8);
@@ -113,7 +113,7 @@ impl Program<'_> {
     }
 
     /// `dst` is the big-endian number at an offset of the scratch.
-    fn number(&mut self, size: Size, dst: Reg, offset: i16) {
+    pub(super) fn number(&mut self, size: Size, dst: Reg, offset: i16) {
         self.asm.load(size, dst, R9, offset);
         match size {
             Size::B => {}
@@ -124,7 +124,7 @@ impl Program<'_> {
     }
 
     /// Store a key word, and keep what the frame has where actions may write it.
-    fn put(&mut self, number: u8, value: Reg) {
+    pub(super) fn put(&mut self, number: u8, value: Reg) {
         if !self.survey.words.contains(&number) {
             return;
         }
@@ -225,8 +225,13 @@ impl Program<'_> {
             self.asm.bind(not_arp);
         }
         if ip {
-            self.asm.jump_if_imm(Cmp::Ne, R3, 0x0800, done);
+            let not_ipv4 = self.asm.label();
+            self.asm.jump_if_imm(Cmp::Ne, R3, 0x0800, not_ipv4);
             self.ipv4(done);
+            self.asm.jump(done);
+            self.asm.bind(not_ipv4);
+            self.asm.jump_if_imm(Cmp::Ne, R3, 0x86dd, done);
+            self.ipv6(done);
         }
         self.asm.bind(done);
     }
@@ -304,19 +309,22 @@ impl Program<'_> {
         self.asm.alu(Alu::Or, R1, R4);
         self.put(word(Field::NwProto), R1);
         self.asm.jump_if_imm(Cmp::Eq, R4, 3, done);
+        self.asm.load(Size::B, R1, R9, NETWORK + 9);
+        self.asm.store(Size::W, R9, EXT_PROTO, R1);
         self.transport(done);
     }
 
     /// The transport header at the offset in R8.
-    fn transport(&mut self, done: Label) {
+    pub(super) fn transport(&mut self, done: Label) {
         let asm = &mut self.asm;
         let (tcp, udp, sctp, icmp, read) = (asm.label(), asm.label(), asm.label(), asm.label(), asm.label());
         asm.load(Size::D, R5, R9, PAYLOAD);
-        asm.load(Size::B, R4, R9, NETWORK + 9);
+        asm.load(Size::W, R4, R9, EXT_PROTO);
         asm.jump_if_imm(Cmp::Eq, R4, 6, tcp);
         asm.jump_if_imm(Cmp::Eq, R4, 17, udp);
         asm.jump_if_imm(Cmp::Eq, R4, 132, sctp);
         asm.jump_if_imm(Cmp::Eq, R4, 1, icmp);
+        asm.jump_if_imm(Cmp::Eq, R4, 58, icmp);
         asm.jump(done);
 
         asm.bind(icmp);
@@ -356,8 +364,10 @@ impl Program<'_> {
         self.asm.bind(read);
         self.put(word(Field::TcpSrc), R1);
         self.asm.store(Size::W, R9, L4, R8);
-        self.asm.load(Size::B, R4, R9, NETWORK + 9);
+        self.asm.load(Size::W, R4, R9, EXT_PROTO);
         self.asm.store(Size::W, R9, L4_PROTO, R4);
+        self.asm.jump_if_imm(Cmp::Ne, R4, 58, done);
+        self.neighbour_discovery(done);
     }
 
     /// A packet that never was: nothing to count.

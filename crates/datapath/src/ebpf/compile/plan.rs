@@ -194,15 +194,26 @@ pub(crate) struct Survey {
 impl Survey {
     /// Headers are read and written whole.
     fn complete(&mut self) {
-        for header in [layout::IPV4, layout::ARP] {
-            if header.iter().any(|word| self.words.contains(&word)) {
+        if layout::ND.meet(&self.words) {
+            self.words.extend(layout::IP.iter());
+        }
+        // The headers that have the others' words.
+        let ip = [layout::IPV4, layout::IPV6, layout::IP];
+        if ip.iter().any(|header| header.meet(&self.words)) {
+            ip.iter().for_each(|header| self.words.extend(header.iter()));
+        }
+        for header in [layout::ARP, layout::ND] {
+            if header.meet(&self.words) {
                 self.words.extend(header.iter());
             }
         }
         self.words.extend(layout::ETHERNET.iter());
         self.written = self.assigned.iter().copied().filter(|word| layout::is_packet_word(*word)).collect();
+        if layout::ND.meet(&self.written) {
+            self.written.insert(layout::word(Field::Icmpv6Type));
+        }
         for header in [layout::ETHERNET, layout::ARP] {
-            if header.iter().any(|word| self.written.contains(&word)) {
+            if header.meet(&self.written) {
                 self.written.extend(header.iter());
             }
         }

@@ -43,10 +43,76 @@ const MACS: &[&str] = &["02:00:00:00:00:01", "02:00:00:00:00:02", "aa:bb:cc:dd:e
 const IPS: &[&str] = &["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.168.7.9"];
 const MASKS: &[&str] = &["", "", "/24", "/16", "/255.0.255.0"];
 
+const IP6S: &[&str] = &["fc00::1", "fc00::2", "fc00:0:0:1::1", "fe80::9"];
+
+/// What a flow takes of IPv6.
+fn matching_ipv6(random: &mut Random) -> Vec<String> {
+    let kinds = [
+        "ipv6",
+        "ipv6,ipv6_label=0x5/0xf",
+        "ipv6,nw_ttl=64",
+        "ipv6,nw_tos=4",
+        "ipv6,ip_frag=later",
+        "ipv6,nw_proto=44",
+        "tcp6",
+        "tcp6,tp_dst=80",
+        "udp6,tp_src=80",
+        "icmp6",
+        "icmp6,icmp_type=135,icmp_code=0",
+        "icmp6,icmp_type=136,icmp_code=0,nd_target=fc00::2",
+        "icmp6,icmp_type=135,icmp_code=0,nd_sll=02:00:00:00:00:01",
+    ];
+    let mut terms = vec![random.pick(&kinds).to_owned()];
+    for field in ["ipv6_src", "ipv6_dst"] {
+        if random.one_in(4) {
+            terms.push(format!(
+                "{field}={}{}",
+                random.pick(IP6S),
+                random.pick(&["", "/64", "/48", "/ffff::ff"])
+            ));
+        }
+    }
+    terms
+}
+
+/// Actions in a flow of IPv6.
+fn action_ipv6(random: &mut Random, matching: &str) -> String {
+    let mut list = vec![
+        format!("set_field:{}->ipv6_dst", random.pick(IP6S)),
+        format!("set_field:{}->ipv6_src", random.pick(IP6S)),
+        "load:0x77->NXM_NX_IPV6_DST[60..70]".to_owned(),
+        "move:NXM_NX_IPV6_SRC[]->NXM_NX_IPV6_DST[]".to_owned(),
+        "move:NXM_NX_IPV6_SRC[32..127]->NXM_NX_XXREG0[0..95]".to_owned(),
+        "set_field:0x54321->ipv6_label".to_owned(),
+        "mod_nw_tos:8".to_owned(),
+        "mod_nw_ttl:9".to_owned(),
+        "dec_ttl".to_owned(),
+        "dec_ttl".to_owned(),
+    ];
+    if matching.starts_with("tcp6") {
+        list.push("mod_tp_dst:81".to_owned());
+    } else if matching.starts_with("udp6") {
+        list.push("load:0x50->NXM_OF_UDP_SRC[]".to_owned());
+    } else if matching.starts_with("icmp6") {
+        list.push("set_field:1->icmpv6_code".to_owned());
+    }
+    if matching.contains("icmp_code=0") {
+        list.push("set_field:fc00::9->nd_target".to_owned());
+        list.push("set_field:7->nd_reserved".to_owned());
+        let own = if matching.contains("=135") { "nd_sll" } else { "nd_tll" };
+        list.push(format!("set_field:02:00:00:00:00:08->{own}"));
+        list.push("move:NXM_OF_ETH_SRC[]->NXM_NX_OWN[]".replace("OWN", &own.to_uppercase()));
+        list.push("set_field:2->nd_options_type".to_owned());
+    }
+    let at = random.below(list.len());
+    list.swap_remove(at)
+}
+
 /// What a flow takes.
 fn matching(random: &mut Random) -> String {
     let mut terms = Vec::new();
-    match random.below(8) {
+    match random.below(11) {
+        8..=10 => terms = matching_ipv6(random),
         0 => {}
         1 | 2 => {
             terms.push("arp".to_owned());
@@ -76,7 +142,7 @@ fn matching(random: &mut Random) -> String {
             random.pick(&["icmp", "icmp,icmp_type=8", "dl_type=0x88cc", "tcp,tcp_flags=+syn"]).to_owned(),
         ),
     }
-    if ["ip", "tcp", "udp", "icmp"].iter().any(|ip| terms.first().is_some_and(|term| term.starts_with(ip))) {
+    if terms.first().is_some_and(|term| is_ipv4(term)) {
         for field in ["nw_src", "nw_dst"] {
             if random.one_in(4) {
                 terms.push(format!("{field}={}{}", random.pick(IPS), random.pick(MASKS)));
@@ -207,16 +273,26 @@ fn instructions(random: &mut Random) -> Vec<String> {
     list
 }
 
+fn is_ipv6(matching: &str) -> bool {
+    ["ipv6", "tcp6", "udp6", "icmp6"].iter().any(|ipv6| matching.starts_with(ipv6))
+}
+
+fn is_ipv4(matching: &str) -> bool {
+    let first = matching.split(',').next().unwrap_or_default();
+    ["ip", "tcp", "udp", "icmp"].contains(&first)
+}
+
 /// What a flow with this match does, in a table of this number.
 fn actions(random: &mut Random, style: Style, table: usize, tables: usize, matching: &str) -> String {
     let arp = matching.starts_with("arp");
-    let ip = ["ip", "tcp", "udp", "icmp"].iter().any(|ip| matching.starts_with(ip));
+    let ip = is_ipv4(matching);
     let mut list = Vec::new();
     for _ in 0..random.below(6) {
         let port = 1 + random.below(PORTS as usize + 1);
         list.push(match random.below(16) {
             14 => "NORMAL".to_owned(),
             15 => random.pick(&["FLOOD", "ALL", "NORMAL"]).to_owned(),
+            0..=5 if is_ipv6(matching) && random.one_in(2) => action_ipv6(random, matching),
             0 if random.one_in(2) => tag(random, style, table),
             0 => format!("mod_dl_src:{}", random.pick(MACS)),
             1 => format!("mod_dl_dst:{}", random.pick(MACS)),
@@ -311,7 +387,8 @@ fn frame(random: &mut Random) -> Vec<u8> {
     if random.one_in(5) {
         key.set(Field::VlanTci, 0x1000 | [5, 6, 0x2005, 0, 0x6000][random.below(5)]);
     }
-    let eth_type = [0x0800, 0x0800, 0x0800, 0x0806, 0x0806, 0x8035, 0x88cc, 0x86dd, 0x0100][random.below(9)];
+    let types = [0x0800, 0x0800, 0x0800, 0x0806, 0x0806, 0x8035, 0x88cc, 0x86dd, 0x86dd, 0x86dd, 0x0100];
+    let eth_type = types[random.below(types.len())];
     key.set(Field::EthType, eth_type);
     if matches!(eth_type, 0x0806 | 0x8035) {
         key.set(Field::ArpOp, [1, 1, 2, 300][random.below(4)]);
@@ -331,6 +408,9 @@ fn frame(random: &mut Random) -> Vec<u8> {
         key.set(Field::TcpSrc, 79 + random.below(3) as u128);
         key.set(Field::TcpDst, 79 + random.below(3) as u128);
         key.set(Field::TcpFlags, [2, 0x10, 0x11][random.below(3)]);
+        if eth_type == 0x86dd {
+            ipv6(random, &mut key, sha);
+        }
         if key.get(Field::NwProto) == 1 {
             key.set(Field::TcpSrc, 0);
             key.set(Field::TcpDst, 0);
@@ -339,6 +419,9 @@ fn frame(random: &mut Random) -> Vec<u8> {
         }
     }
     let mut frame = compose(&key);
+    if eth_type == 0x86dd {
+        extend(random, &mut frame);
+    }
     if frame[12..14] == [0x81, 0] && random.one_in(3) {
         // Another tag in front, or another type of it.
         match random.below(3) {
@@ -349,6 +432,59 @@ fn frame(random: &mut Random) -> Vec<u8> {
     }
     spoil(random, &mut frame);
     frame
+}
+
+/// The fields that an IPv6 packet has besides.
+fn ipv6(random: &mut Random, key: &mut Key, mac: u128) {
+    let addresses =
+        IP6S.iter().map(|text| text.parse::<std::net::Ipv6Addr>().unwrap().to_bits()).collect::<Vec<_>>();
+    let mut ip = || addresses[random.below(addresses.len())];
+    let (src, dst, target) = (ip(), ip(), ip());
+    key.set(Field::Ipv6Src, src);
+    key.set(Field::Ipv6Dst, dst);
+    key.set(Field::Ipv6Label, [0, 5, 0xfffff][random.below(3)]);
+    if random.one_in(2) {
+        key.set(Field::NwProto, 58);
+        for field in [Field::TcpSrc, Field::TcpDst, Field::TcpFlags] {
+            key.set(field, 0);
+        }
+        key.set(Field::Icmpv6Type, [128, 135, 136, 135, 136][random.below(5)]);
+        key.set(Field::NdTarget, target);
+        key.set(Field::NdReserved, random.below(3) as u128);
+        for field in [Field::NdSll, Field::NdTll] {
+            if random.one_in(2) {
+                key.set(field, mac);
+            }
+        }
+    }
+}
+
+/// Put extension headers in, now and then.
+fn extend(random: &mut Random, frame: &mut Vec<u8>) {
+    let at = if frame[12..14] == [0x86, 0xdd] { 14 } else { 18 };
+    for _ in 0..random.below(3) {
+        let next = frame[at + 6];
+        let header: &[u8] = match random.below(6) {
+            0 => &[next, 0, 1, 4, 0, 0, 0, 0],
+            1 => &[next, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            2 => &[next, 0, 0, 0, 0, 0, 0, 0],
+            3 => &[next, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            // An atomic fragment, and the first of some.
+            4 => &[next, 0, 0, 0, 0, 0, 0, 7],
+            _ => &[next, 0, 0, 1, 0, 0, 0, 7],
+        };
+        let kind = [60, 43, 43, 51, 44, 44][match header {
+            [_, 0, 1, ..] => 0,
+            [_, 1, 0, 1, ..] => 1,
+            [_, 0, 0, 0, .., 0] => 2,
+            [_, 1, 0, 0, ..] => 3,
+            _ => 4,
+        }];
+        let length = u16::from_be_bytes([frame[at + 4], frame[at + 5]]) + header.len() as u16;
+        frame[at + 4..at + 6].copy_from_slice(&length.to_be_bytes());
+        frame[at + 6] = kind;
+        frame.splice(at + 40..at + 40, header.iter().copied());
+    }
 }
 
 /// One frame in four is not as it should be.

@@ -10,10 +10,6 @@ fn names_what_it_cannot_do() {
     for (flow, named) in [
         ("ip actions=ct(table=1)", "the action ct"),
         ("actions=CONTROLLER", "the action controller"),
-        ("actions=load:1->NXM_NX_TUN_IPV4_DST[],dec_ttl", "dec_ttl"),
-        ("ipv6,nw_proto=6 actions=drop", "a match on nw_proto"),
-        ("tcp6,tp_dst=80 actions=drop", "a match on"),
-        ("icmp6,icmp_type=135 actions=drop", "a match on"),
         ("ip actions=mod_tp_dst:80", "mod_tp_dst"),
         ("sctp actions=load:1->OXM_OF_SCTP_SRC[]", "actions on sctp_src"),
         ("actions=write_actions(mod_tp_dst:5)", "within write_actions"),
