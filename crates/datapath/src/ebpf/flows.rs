@@ -1,7 +1,8 @@
 //! The flows in force: the maps and the program, kept in step with the pipeline.
 //!
 //! Each flow has a *slot*, the place of its arguments and counters. A shape's map leads from masked key
-//! to the best flow of that key ([`flow_value`]); those that it beats wait here.
+//! to the best flow of that key ([`flow_value`]), by way of a cell ([`shapes::KeyMap`]); those that it beats
+//! wait here.
 //!
 //! Conjunctive flows are in no map of these: see [`conjunction`].
 //!
@@ -193,20 +194,12 @@ impl Compiled {
         let Some(table) = self.tables.get(&first.table) else { return false };
         let Some(shape) = table.shape(&first.matching) else { return false };
         let Best::Mapped(map, _) = &shape.best else { return false };
-        let keys: usize = self.keys_in(map);
-        let room = u32::try_from(keys).is_ok_and(|keys| keys < map.max_entries());
+        let room = map.has_room() || shape.cells.contains_key(&key_of(&first.matching));
         let (lowest, highest) = shape.priorities;
         let fits = |new: &New| {
             table.blocks.contains(&new.block) && (lowest..=highest).contains(&new.entry.flow.priority)
         };
-        room && added.len() <= self.slots.free.len() && added.iter().all(fits)
-    }
-
-    /// How many keys there are in a shape's map, of the shape and of those that it shares the map with.
-    fn keys_in(&self, map: &Arc<Map>) -> usize {
-        let shapes = self.tables.values().flat_map(|table| &table.shapes);
-        let here = |shape: &&Shape| matches!(&shape.best, Best::Mapped(other, _) if Arc::ptr_eq(other, map));
-        shapes.filter(here).map(|shape| shape.flows.len()).sum()
+        room && self.slots.has(added.len()) && added.iter().all(fits)
     }
 
     fn write_one(
@@ -241,9 +234,11 @@ impl Compiled {
             fresh.or_else(|| self.flows.get(id))
         };
         ids.sort_by_key(|id| std::cmp::Reverse(find(id).map_or(0, |found| found.entry.flow.priority)));
-        match ids.first().and_then(find) {
-            Some(best) => map.put(&Best::key(*number, &key), &best.value().to_ne_bytes())?,
-            None => map.remove(&Best::key(*number, &key))?,
+        let best = ids.first().and_then(find).map(Installed::value);
+        match (shape.cells.get(&key), best) {
+            (Some(cell), best) => map.set(*cell, best.unwrap_or_default())?,
+            (None, Some(best)) => drop(shape.cells.insert(key.clone(), map.insert(*number, &key, best)?)),
+            (None, None) => {}
         }
         if ids.is_empty() {
             shape.flows.remove(&key);
@@ -260,7 +255,7 @@ impl Compiled {
         added: Vec<New>,
         removed: &[Arc<Entry>],
     ) -> Result<(), EbpfError> {
-        if added.len() > self.slots.free.len() {
+        if !self.slots.has(added.len()) {
             self.grow(pipeline, added.len())?;
         }
         let touched = Touched::by(added.iter().map(|new| &new.entry).chain(removed).map(|entry| &entry.flow));
@@ -291,10 +286,10 @@ impl Compiled {
             let before = before.and_then(|old| self.flows.get(&old.id));
             let before = before.map(|old| self.slots.statistics(old)).unwrap_or_default();
             let position = pipeline.position(entry.id).unwrap_or(u64::MAX);
-            let Some(slot) = self.slots.free.pop_front() else { break };
+            let Some(slot) = self.slots.take() else { break };
             fresh.push((entry.id, Installed { entry, block, slot, before }));
             if let Err(error) = self.slots.write(slot, position, &arguments) {
-                self.slots.free.extend(fresh.into_iter().map(|(_, installed)| installed.slot));
+                self.slots.give(fresh.into_iter().map(|(_, installed)| installed.slot));
                 return Err(error.into());
             }
         }
@@ -310,12 +305,12 @@ impl Compiled {
         removed: &[Arc<Entry>],
     ) -> Result<(), EbpfError> {
         if outcome.is_err() {
-            self.slots.free.extend(fresh.into_iter().map(|(_, installed)| installed.slot));
+            self.slots.give(fresh.into_iter().map(|(_, installed)| installed.slot));
             return outcome;
         }
         for entry in removed {
             let gone = self.flows.remove(&entry.id);
-            self.slots.free.extend(gone.map(|installed| installed.slot));
+            self.slots.give(gone.map(|installed| installed.slot));
         }
         self.flows.extend(fresh);
         Ok(())
@@ -323,10 +318,12 @@ impl Compiled {
 
     /// More slots: those there are keep their numbers, and what they counted moves to the flows.
     fn grow(&mut self, pipeline: &Pipeline, needed: usize) -> Result<(), EbpfError> {
-        let wanted = u32::try_from(2 * (self.flows.len() + needed) + 1).unwrap_or(u32::MAX);
+        // Those that rest count: where flows come and go fast there have to be more.
+        let wanted = 2 * (self.flows.len() + self.slots.resting() + needed) + 1;
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         let mut larger = Slots::new(wanted.checked_next_power_of_two().unwrap_or(u32::MAX))?;
         let used: HashSet<u32> = self.flows.values().map(|installed| installed.slot).collect();
-        larger.free.retain(|slot| !used.contains(slot));
+        larger.reserve(&used);
         for (id, installed) in &self.flows {
             let (_, arguments) =
                 of_flow(&installed.entry.flow).map_err(super::compile::CompileError::from)?;

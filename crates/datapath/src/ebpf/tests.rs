@@ -7,5 +7,6 @@ mod control;
 mod differential;
 mod ipv6;
 mod refusals;
+mod reuse;
 mod scale;
 mod vlan;

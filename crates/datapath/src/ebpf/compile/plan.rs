@@ -20,8 +20,9 @@ pub(crate) struct ShapePlan {
 /// Where a shape's flows are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// In the map with this descriptor; where shapes share it, behind this number.
-    Map(i32, Option<u64>),
+    /// In maps with these descriptors: one leads from the masked key to the number of a cell, which the other
+    /// has. Where shapes share them, the shape's number stands before the key.
+    Map { keys: i32, cells: i32, number: Option<u64> },
     /// It has no others than these: masked key words, and the flow ([`layout::flow_value`]).
     Compares(Vec<(Vec<u64>, u64)>),
 }
@@ -103,7 +104,7 @@ impl Plan {
             let shape = &shapes[index];
             let alone = shapes[..index].iter().all(|other| other.priorities.0 > shape.priorities.1);
             let found = match &shape.source {
-                Source::Map(..) => 1,
+                Source::Map { .. } => 3,
                 Source::Compares(keys) => keys.len(),
             };
             found + if alone { 1 } else { 8 }

@@ -78,10 +78,16 @@ impl Program<'_> {
         let next = self.asm.label();
         match &shape.source {
             Source::Compares(keys) => self.compare(&shape.mask, keys, next),
-            Source::Map(map, number) => {
-                self.look_up_masked(*map, *number, &shape.mask);
+            Source::Map { keys, cells, number } => {
+                self.look_up_masked(*keys, *number, &shape.mask);
+                self.asm.jump_if_imm(Cmp::Eq, R0, 0, next);
+                self.asm.load(Size::W, R1, R0, 0);
+                self.asm.store(Size::W, R10, KEY, R1);
+                self.lookup_on_stack(*cells, KEY);
                 self.asm.jump_if_imm(Cmp::Eq, R0, 0, next);
                 self.asm.load(Size::D, R1, R0, 0);
+                // A key without a flow.
+                self.asm.jump_if_imm(Cmp::Eq, R1, 0, next);
             }
         }
         if before.iter().all(|other| other.priorities.0 > shape.priorities.1) {

@@ -98,6 +98,12 @@ impl Bed {
         Seen { outputs: (0..number(0) as usize).map(output).collect(), drops }
     }
 
+    /// The program in force, to run elsewhere, and its record.
+    pub(super) fn recording(&self) -> (Program, Map) {
+        let record = Map::new(MapKind::Array, "fb_record", 4, RECORD, 1).unwrap();
+        (self.compiled.recording(record.fd()).unwrap(), record)
+    }
+
     fn counters(&self, port: PortNo) -> Vec<u64> {
         let shared = self.compiled.shared();
         shared.port_counters.sums(&port.0.to_ne_bytes(), layout::PORT_COUNTERS / 8).unwrap()
