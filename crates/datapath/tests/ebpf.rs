@@ -91,6 +91,45 @@ fn switches_by_learned_addresses() {
     assert_eq!(learned, [PortNo(2), PortNo(3)]);
 }
 
+/// IPv6 addresses are written in what a sender left the checksum of to hardware, superframes too.
+#[test]
+fn writes_ipv6_addresses_of_offloaded_packets() {
+    if !common::privileged("writes_ipv6_addresses_of_offloaded_packets") {
+        return;
+    }
+    let namespace = common::Namespace::new("br");
+    let mut datapath = namespace.enter(ebpf);
+    let [a, b] = [(1, "a"), (2, "b")].map(|(number, device)| {
+        let host = common::host(&namespace, device, &format!("10.0.0.{number}/24"));
+        host.must("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0");
+        host.must(&format!("ip addr add fd00::{number}/64 dev eth0 nodad"));
+        host.must("ethtool -K eth0 tx on rx on");
+        let attachment = Attachment::Device { ifname: device.to_owned() };
+        datapath.add_port(&PortSpec { number: PortNo(number), name: device.to_owned(), attachment }).unwrap();
+        host
+    });
+    // To a, b is fd00::99.
+    commit(
+        datapath.as_mut(),
+        &[
+            "priority=2,in_port=1,ipv6,ipv6_dst=fd00::99 actions=set_field:fd00::2->ipv6_dst,dec_ttl,output:2",
+            "priority=2,in_port=2,ipv6,ipv6_src=fd00::2 actions=set_field:fd00::99->ipv6_src,output:1",
+        ]
+        .map(|flow| parse_flow(flow, &PortNames::none()).unwrap()),
+    );
+    for (host, peer, address) in [(&a, &b, "fd00::99"), (&b, &a, "fd00::1")] {
+        let mac = peer.must("cat /sys/class/net/eth0/address");
+        host.must(&format!("ip -6 neigh replace {address} lladdr {} dev eth0", mac.trim()));
+    }
+    let receiver = b.spawn_shell("nc -l -d fd00::2 7000 | wc -c");
+    common::eventually("nc listens", std::time::Duration::from_secs(5), || {
+        b.must("ss -6Hltn").contains(":7000")
+    });
+    assert!(a.shell("head -c 3000000 /dev/zero | nc -N -w 5 fd00::99 7000"));
+    assert_eq!(receiver.wait().trim(), "3000000");
+    assert!(b.must("nstat -asz TcpInCsumErrors").contains("TcpInCsumErrors                 0 "));
+}
+
 /// Tables 0, 10 and 20 of the article's worker1.
 fn arp_path() -> Vec<Flow> {
     let text = include_str!("../../pipeline/tests/data/worker1.flows");

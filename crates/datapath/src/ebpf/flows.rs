@@ -16,7 +16,7 @@ mod slots;
 use super::EbpfError;
 use super::compile::block::{Block, is_conjunctive, of_flow};
 use super::compile::control::{COPIES, FRAME, FRAMES};
-use super::compile::layout::{self, flow_value};
+use super::compile::layout::{self, RUNS, flow_value};
 use super::compile::plan::{Plan, TablePlan};
 use super::compile::stack::{NODE, PUSHES};
 use super::compile::{MAX_PORT, MapFds, Outputs};
@@ -48,7 +48,9 @@ pub(super) struct Shared {
     pub(super) flood: Map,
     /// The addresses that NORMAL learned.
     pub(super) fdb: Map,
-    scratch: Map,
+    pub(super) scratch: Map,
+    /// How many runs of the program there are on a CPU.
+    pub(super) nesting: Map,
     /// What a packet leaves behind on its way: lists of actions to come back to, copies, pushed values.
     frames: Map,
     copies: Map,
@@ -122,10 +124,11 @@ impl Compiled {
             out_ports: Map::new(MapKind::Array, "fb_outputs", 4, 8, MAX_PORT + 1)?,
             flood: Map::new(MapKind::Array, "fb_flood", 4, 4, PORTS + 1)?,
             fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
-            scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
-            frames: Map::new(MapKind::PerCpuArray, "fb_frames", 4, FRAME, FRAMES)?,
-            copies: Map::new(MapKind::PerCpuArray, "fb_copies", 4, layout::COPY, COPIES)?,
-            pushed: Map::new(MapKind::PerCpuArray, "fb_pushed", 4, NODE, PUSHES)?,
+            scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, RUNS)?,
+            nesting: Map::new(MapKind::PerCpuArray, "fb_nesting", 4, 8, 1)?,
+            frames: Map::new(MapKind::PerCpuArray, "fb_frames", 4, FRAME, RUNS * FRAMES)?,
+            copies: Map::new(MapKind::PerCpuArray, "fb_copies", 4, layout::COPY, RUNS * COPIES)?,
+            pushed: Map::new(MapKind::PerCpuArray, "fb_pushed", 4, NODE, RUNS * PUSHES)?,
         });
         let slots = Slots::new(SLOTS)?;
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
@@ -389,6 +392,7 @@ impl Compiled {
     fn map_fds(&self, slots: &Slots) -> MapFds {
         MapFds {
             scratch: self.shared.scratch.fd(),
+            nesting: self.shared.nesting.fd(),
             port_counters: self.shared.port_counters.fd(),
             flow_counters: slots.counters.fd(),
             arguments: slots.arguments.fd(),

@@ -24,8 +24,8 @@
 //! * Links are not pinned: when the process ends, the devices are as before. It takes Linux 6.6 (tcx), and
 //!   a little-endian machine.
 //! * A redirect that the kernel makes to a device with a full queue is lost and not counted.
-//! * A packet that leaves by one port and, in the same call, comes in by another on the same CPU would
-//!   share the scratch. Devices that do so (none of veth, VXLAN or an uplink does) can't be ports.
+//! * A packet that leaves by one port and, in the same call, comes in by another is carried out within the
+//!   first one's run: three such, and no more.
 
 pub(crate) mod asm;
 pub mod compile;

@@ -21,8 +21,8 @@
 //! packet at once: those beyond are too deep.
 
 use super::layout::{
-    self, COPIED, DEEPENS, DEPTH, ENDED, ENDED_NO_FLOW, FOUND_SLOT, FRAMED, LOOKUPS, NEXT, SENT, SWAPPED,
-    key_word, word,
+    self, COPIED, DEEPENS, DEPTH, ENDED, ENDED_NO_FLOW, FOUND_SLOT, FRAMED, LOOKUPS, NESTED, NEXT, SENT,
+    SWAPPED, key_word, word,
 };
 use super::plan::Control;
 use super::{Program, TC_ACT_SHOT};
@@ -41,6 +41,7 @@ const FRAME_SLOT: i16 = 4;
 const FRAME_DEPTH: i16 = 8;
 /// How many copies there can be of a packet at once.
 pub(crate) const COPIES: u32 = 16;
+const _: () = assert!(FRAMES.is_power_of_two() && COPIES.is_power_of_two());
 /// As many steps as any packet can take: each look-up, and each list that is come back to.
 const STEPS: u64 = 4 * MAX_RESUBMITS as u64;
 
@@ -99,7 +100,7 @@ impl Program<'_> {
         self.asm.set(R4, 0);
         self.asm.call(Helper::Loop);
         self.asm.load(Size::D, R0, R10, CONTEXT + RESULT);
-        self.asm.exit();
+        self.end_run();
 
         self.asm.bind(self.places.step);
         self.asm.store(Size::D, R10, AROUND, R2);
@@ -257,7 +258,7 @@ impl Program<'_> {
     }
 
     fn push_frame(&mut self, piece: i32) {
-        self.element(self.maps.frames, FRAMED);
+        self.element(self.maps.frames, FRAMED, FRAMES, self.places.too_deep);
         self.asm.store_imm(Size::W, R0, FRAME_NEXT, piece);
         for (word, at) in [(FOUND_SLOT, FRAME_SLOT), (DEPTH, FRAME_DEPTH)] {
             self.asm.load(Size::W, R1, R9, word);
@@ -266,14 +267,20 @@ impl Program<'_> {
         self.add_to_word(FRAMED, 1);
     }
 
-    /// R0 is the map's element whose number a word of the scratch says: too deep where it has none.
-    fn element(&mut self, map: i32, number: i16) {
-        let there = self.asm.label();
+    /// R0 is the run's element of the map whose number a word of the scratch says: to `none` where it has none.
+    pub(super) fn element(&mut self, map: i32, number: i16, of_each_run: u32, none: Label) {
+        let (within, there) = (self.asm.label(), self.asm.label());
         self.asm.load(Size::W, R1, R9, number);
+        self.asm.jump_if_imm(Cmp::Lt, R1, of_each_run.cast_signed(), within);
+        self.asm.jump(none);
+        self.asm.bind(within);
+        self.asm.load(Size::W, R2, R9, NESTED);
+        self.asm.shl(R2, of_each_run.ilog2());
+        self.asm.alu(Alu::Add, R1, R2);
         self.asm.store(Size::W, R10, KEY, R1);
         self.lookup_on_stack(map, KEY);
         self.asm.jump_if_imm(Cmp::Ne, R0, 0, there);
-        self.asm.jump(self.places.too_deep);
+        self.asm.jump(none);
         self.asm.bind(there);
     }
 
@@ -285,7 +292,7 @@ impl Program<'_> {
 
     /// A copy of the packet is worked on from here on.
     pub(super) fn copy_packet(&mut self) {
-        self.element(self.maps.copies, COPIED);
+        self.element(self.maps.copies, COPIED, COPIES, self.places.too_deep);
         for (at, word) in (0..).step_by(8).zip(self.copied_words()) {
             self.asm.load(Size::D, R1, R9, word);
             self.asm.store(Size::D, R0, at, R1);
@@ -296,7 +303,7 @@ impl Program<'_> {
     /// The packet is again what it was before the copy.
     pub(super) fn put_packet_back(&mut self) {
         self.add_to_word(COPIED, -1);
-        self.element(self.maps.copies, COPIED);
+        self.element(self.maps.copies, COPIED, COPIES, self.places.too_deep);
         for (at, word) in (0..).step_by(8).zip(self.copied_words()) {
             self.asm.load(Size::D, R1, R0, at);
             self.asm.store(Size::D, R9, word, R1);
@@ -349,8 +356,10 @@ impl Program<'_> {
             self.asm.load(Size::D, R1, R10, AROUND);
             self.asm.store(Size::D, R1, RESULT, R0);
             self.asm.set(R0, 1);
+            self.asm.exit();
+        } else {
+            self.end_run();
         }
-        self.asm.exit();
         self.asm.bind(self.places.again);
         self.asm.set(R0, 0);
         self.asm.exit();
@@ -380,7 +389,7 @@ impl Program<'_> {
     /// Go on where the last frame says.
     pub(super) fn return_to_list(&mut self) {
         self.add_to_word(FRAMED, -1);
-        self.element(self.maps.frames, FRAMED);
+        self.element(self.maps.frames, FRAMED, FRAMES, self.places.too_deep);
         for (at, word) in [(FRAME_NEXT, NEXT), (FRAME_SLOT, FOUND_SLOT), (FRAME_DEPTH, DEPTH)] {
             self.asm.load(Size::W, R1, R0, at);
             self.asm.store(Size::W, R9, word, R1);

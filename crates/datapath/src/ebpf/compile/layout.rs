@@ -4,6 +4,10 @@
 //! masked words, in the evaluator and here alike. Behind them are the packet words as they stand in the
 //! frame, so that an output writes what differs. All of it is zeroed, as far as a program uses it, when
 //! a packet comes in; the verifier knows nothing of the values, so that each table is verified once.
+//!
+//! A frame that is sent can come in again by another port within the same call, where something redirects it
+//! there (`tc … action mirred ingress redirect`, before Linux 6.8), while the run that sent it has more to do. So there are
+//! [`RUNS`] of it on each CPU, and of all else that a packet has.
 
 use footbridge_openflow::Field;
 use footbridge_openflow::key::KEY_WORDS;
@@ -138,11 +142,12 @@ numbers! {
     CLEARED_END 8;
     /// Of the list whose action set is carried out, the table.
     SET_FROM 4;
+    /// How many runs of the program this one is within; not cleared by it.
+    NESTED 4;
     /// The next piece of code.
     NEXT 4;
     /// The frame's length, its tag included.
     LENGTH 4;
-    UNUSED 4;
     /// When the packet came in, nanoseconds of CLOCK_BOOTTIME.
     NOW 8;
     /// A value of 128 bits on its way, the higher half first.
@@ -192,6 +197,9 @@ const SET: i16 = GATHERED + 8 * GATHERED_WORDS as i16;
 pub(crate) const GATHERED_WORDS: usize = 512;
 /// The length of the scratch.
 pub(crate) const SCRATCH: usize = SET as usize + 16 * KEY_WORDS;
+
+/// How many runs of the program can be within one another on a CPU; a packet of more is given up.
+pub(crate) const RUNS: u32 = 3;
 
 /// The length of a copy of a packet: all key words, the action set, tags, what was pushed.
 pub(crate) const COPY: usize = 8 * (3 * KEY_WORDS + 8);

@@ -89,6 +89,7 @@ pub enum CompileError {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MapFds {
     pub(super) scratch: i32,
+    pub(super) nesting: i32,
     pub(super) port_counters: i32,
     pub(super) flow_counters: i32,
     pub(super) arguments: i32,

@@ -6,8 +6,8 @@
 
 use super::action_set::UNSET_PORT;
 use super::layout::{
-    self, CLEARED_END, EXT_PROTO, L3, L4, L4_PROTO, LENGTH, NOW, PAYLOAD, RAW, TRANSPORT, frame_word,
-    key_word, word,
+    self, CLEARED_END, EXT_PROTO, L3, L4, L4_PROTO, LENGTH, NESTED, NOW, PAYLOAD, RAW, RUNS, TRANSPORT,
+    frame_word, key_word, word,
 };
 use super::{Program, layout::is_packet_word};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
@@ -27,6 +27,8 @@ pub(crate) const SKB_CB: i16 = 48;
 pub(super) const VLAN_PRESENT: u64 = 0x1000;
 const VLAN_HEADER: u64 = 4;
 const ETHERNET_HEADER: u64 = 14;
+/// On the program's stack: where it is counted how many runs there are.
+const NESTING: i16 = -72;
 /// Where the network header is read to.
 pub(super) const NETWORK: i16 = RAW;
 
@@ -44,15 +46,46 @@ impl Program<'_> {
         self.drop_now();
         self.asm.bind(counted);
         self.asm.mov(R7, R0);
-        self.asm.store_imm(Size::W, R10, -4, 0);
-        self.lookup_on_stack(self.maps.scratch, -4);
-        self.asm.jump_if_imm(Cmp::Ne, R0, 0, ready);
-        self.drop_now();
-        self.asm.bind(ready);
+        self.begin_run(ready);
         self.asm.mov(R9, R0);
         self.clear();
         self.count_in();
         self.ethernet();
+    }
+
+    /// R0 is the scratch of this run, and its end is noted by [`Program::end_run`].
+    fn begin_run(&mut self, ready: Label) {
+        let (known, free) = (self.asm.label(), self.asm.label());
+        self.asm.store_imm(Size::W, R10, -4, 0);
+        self.lookup_on_stack(self.maps.nesting, -4);
+        self.asm.jump_if_imm(Cmp::Ne, R0, 0, known);
+        self.drop_now();
+        self.asm.bind(known);
+        self.asm.store(Size::D, R10, NESTING, R0);
+        self.asm.load(Size::W, R8, R0, 0);
+        self.asm.jump_if_imm(Cmp::Lt, R8, RUNS as i32, free);
+        self.count_drop(DropReason::TooDeep);
+        self.drop_now();
+        self.asm.bind(free);
+        self.asm.mov(R1, R8);
+        self.asm.alu_imm(Alu::Add, R1, 1, R2);
+        self.asm.store(Size::W, R0, 0, R1);
+        self.asm.store(Size::W, R10, -4, R8);
+        self.lookup_on_stack(self.maps.scratch, -4);
+        self.asm.jump_if_imm(Cmp::Ne, R0, 0, ready);
+        self.asm.set(R0, super::output::TC_ACT_SHOT);
+        self.end_run();
+        self.asm.bind(ready);
+        self.asm.store(Size::W, R0, NESTED, R8);
+    }
+
+    /// Return R0 from the program.
+    pub(super) fn end_run(&mut self) {
+        self.asm.load(Size::D, R1, R10, NESTING);
+        self.asm.load(Size::W, R2, R1, 0);
+        self.asm.alu_imm(Alu::Sub, R2, 1, R3);
+        self.asm.store(Size::W, R1, 0, R2);
+        self.asm.exit();
     }
 
     /// Zero what this program uses of the scratch.
@@ -143,7 +176,8 @@ impl Program<'_> {
         self.read(NETWORK, ETHERNET_HEADER);
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, whole);
         self.count_drop(DropReason::Malformed);
-        self.drop_now();
+        self.asm.set(R0, super::output::TC_ACT_SHOT);
+        self.end_run();
         self.asm.bind(whole);
         // The MAC addresses stand above 16 other bits in their words: the type, and the tag.
         self.number(Size::D, R1, NETWORK);

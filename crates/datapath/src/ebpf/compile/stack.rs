@@ -6,7 +6,7 @@
 use super::Program;
 use super::block::Bits;
 use super::layout::{PUSHED_COUNT, PUSHED_TOP, VALUE, key_word};
-use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R9, R10};
+use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R9};
 use crate::ebpf::asm::{Alu, Cmp, Size};
 
 /// How many values a packet can push, those popped again included.
@@ -14,20 +14,13 @@ pub(crate) const PUSHES: u32 = 1024;
 /// A node: the value's higher and lower half, and the number of the one before.
 pub(crate) const NODE: usize = 24;
 const NODE_BEFORE: i16 = 16;
-
-/// On the stack: a 32-bit key.
-const KEY: i16 = -4;
+const _: () = assert!(PUSHES.is_power_of_two());
 
 impl Program<'_> {
     pub(super) fn push(&mut self, bits: Bits) {
-        let room = self.asm.label();
         self.read_value(bits);
         self.add_to_word(PUSHED_COUNT, 1);
-        self.asm.store(Size::W, R10, KEY, R1);
-        self.lookup_on_stack(self.maps.pushed, KEY);
-        self.asm.jump_if_imm(Cmp::Ne, R0, 0, room);
-        self.asm.jump(self.places.stack_full);
-        self.asm.bind(room);
+        self.element(self.maps.pushed, PUSHED_COUNT, PUSHES, self.places.stack_full);
         for (at, word) in [(0, VALUE), (8, VALUE + 8), (NODE_BEFORE, PUSHED_TOP)] {
             self.asm.load(Size::D, R1, R9, word);
             self.asm.store(Size::D, R0, at, R1);
@@ -41,9 +34,7 @@ impl Program<'_> {
         let empty = self.asm.label();
         self.asm.load(Size::D, R1, R9, PUSHED_TOP);
         self.asm.jump_if_imm(Cmp::Eq, R1, 0, empty);
-        self.asm.store(Size::W, R10, KEY, R1);
-        self.lookup_on_stack(self.maps.pushed, KEY);
-        self.asm.jump_if_imm(Cmp::Eq, R0, 0, empty);
+        self.element(self.maps.pushed, PUSHED_TOP, PUSHES, empty);
         for (at, word) in [(0, VALUE), (8, VALUE + 8), (NODE_BEFORE, PUSHED_TOP)] {
             self.asm.load(Size::D, R1, R0, at);
             self.asm.store(Size::D, R9, word, R1);

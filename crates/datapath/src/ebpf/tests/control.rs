@@ -111,3 +111,41 @@ fn an_action_set_is_done_last_and_exit_leaves_it_undone() {
     let Some(seen) = run(test, &flows) else { return };
     assert_eq!(seen, (vec![3], vec![]));
 }
+
+/// Runs of the program within one another each have a scratch of their own, and their end is noted, however they
+/// end. (No device here runs one within another: what is counted is set.)
+#[test]
+fn a_run_within_a_run_has_a_scratch_of_its_own() {
+    const FIRST: [u8; 4] = [0; 4];
+    let test = "a_run_within_a_run_has_a_scratch_of_its_own";
+    for flows in [
+        &["actions=load:1->NXM_NX_REG0[],output:2,resubmit(,1)", "table=1,reg0=1 actions=output:3"][..],
+        &[
+            "actions=load:1->NXM_NX_REG0[],push:NXM_NX_REG0[],resubmit(,1),clone(pop:NXM_NX_REG1[],output:3)",
+            "table=1,reg0=1 actions=output:2",
+        ],
+        &["actions=output:2,output:3"],
+    ] {
+        let Some(mut bed) = Bed::new(test, 4) else { return };
+        bed.flows(flows).unwrap();
+        let shared = bed.compiled.shared();
+        let runs = |count: u64| {
+            let value = shared.nesting.get(&FIRST).unwrap().unwrap();
+            let of_each_cpu = count.to_ne_bytes().repeat(value.len() / 8);
+            shared.nesting.put(&FIRST, &of_each_cpu).unwrap();
+            of_each_cpu
+        };
+        for within in [0, 1, 2] {
+            shared.scratch.clear(&FIRST).unwrap();
+            let before = runs(within);
+            let ports: Vec<u32> = bed.run(PortNo(1), &FRAME).outputs.iter().map(|(port, _)| *port).collect();
+            assert_eq!(ports, [2, 3]);
+            assert_eq!(shared.nesting.get(&FIRST).unwrap().unwrap(), before);
+            let scratch = shared.scratch.get(&FIRST).unwrap().unwrap();
+            assert_eq!(scratch.iter().any(|byte| *byte != 0), within == 0);
+        }
+        let before = runs(3);
+        assert_eq!(bed.run(PortNo(1), &FRAME).drops, [(DropReason::TooDeep, 1)]);
+        assert_eq!(shared.nesting.get(&FIRST).unwrap().unwrap(), before);
+    }
+}
