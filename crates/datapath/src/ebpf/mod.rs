@@ -29,8 +29,8 @@
 //!
 //! * It takes a little-endian machine.
 //! * A redirect that the kernel makes to a device with a full queue is lost and not counted.
-//! * A packet that leaves by one port and, in the same call, comes in by another on the same CPU would
-//!   share the scratch. Devices that do so (none of veth, VXLAN or an uplink does) can't be ports.
+//! * A packet that leaves by one port and, in the same call, comes in by another is carried out within the
+//!   first one's run: three such, and no more.
 
 pub(crate) mod asm;
 mod attach;

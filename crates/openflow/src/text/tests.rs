@@ -140,8 +140,14 @@ fn a_tunnel_id_of_more_than_32_bits_is_that_of_set_tunnel64() {
 #[test]
 fn set_field_takes_the_values_that_the_field_can_have() {
     assert_eq!(outcome("arp,actions=set_field:255->arp_op"), "= arp actions=set_field:255->arp_op");
-    assert_eq!(outcome("arp,actions=set_field:256->arp_op"), "! column 13: set_field: 0x100 is no value of arp_op");
-    assert_eq!(outcome("ip,actions=set_field:3->nw_tos"), "! column 12: set_field: 0x3 is no value of nw_tos");
+    assert_eq!(
+        outcome("arp,actions=set_field:256->arp_op"),
+        "! column 13: set_field: 0x100 is no value of arp_op"
+    );
+    assert_eq!(
+        outcome("ip,actions=set_field:3->nw_tos"),
+        "! column 12: set_field: 0x3 is no value of nw_tos"
+    );
     // Open vSwitch lets load write it all the same.
     assert_eq!(outcome("arp,actions=load:256->NXM_OF_ARP_OP[]"), "= arp actions=load:0x100->NXM_OF_ARP_OP[]");
 }

@@ -96,7 +96,7 @@ pub(crate) const KNOWN_WORDS: u8 = 45;
 const RECORDS: [i32; 2] = [2 << 10, 68 << 10];
 
 /// On the stack, below what writing to the frame needs: what the record is to say.
-const ARGUMENTS: i16 = -56;
+const ARGUMENTS: i16 = -88;
 
 impl Program<'_> {
     /// Write the packet for the controllers.
@@ -107,10 +107,10 @@ impl Program<'_> {
         self.asm.set(R5, userdata_name(&punt.userdata));
         self.asm.mov(R1, R6);
         self.asm.mov(R2, R9);
-        self.asm.call_local(self.punt);
+        self.asm.call_local(self.places.punt);
         self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
         if !punt.only_told {
-            self.asm.store_imm(Size::W, R9, SENT, 1);
+            self.add_to_word(SENT, 1);
         }
         self.asm.jump(done);
         self.asm.bind(lost);
@@ -121,12 +121,14 @@ impl Program<'_> {
     /// `punt(packet, scratch, cookie, about, userdata)`: R0 is 0, or below 0 the reason why not, as in
     /// `prepare`.
     pub(super) fn punts(&mut self) {
-        self.asm.bind(self.punt);
+        self.asm.bind(self.places.punt);
         let (full, failed) = (self.asm.label(), self.asm.label());
         let arguments = (ARGUMENTS..).step_by(8).zip([R3, R4, R5]);
         arguments.for_each(|(at, register)| self.asm.store(Size::D, R10, at, register));
         self.asm.mov(R6, R1);
         self.asm.mov(R9, R2);
+        let stack_full = self.asm.label();
+        self.flush_tags(stack_full);
         self.flush();
         self.asm.load(Size::W, R7, R6, SKB_LEN);
         for length in RECORDS {
@@ -136,6 +138,9 @@ impl Program<'_> {
             self.asm.bind(longer);
         }
         self.asm.set(R0, (-1 - i64::from(DropReason::TooBig as u8)).cast_unsigned());
+        self.asm.exit();
+        self.asm.bind(stack_full);
+        self.asm.set(R0, (-1 - i64::from(DropReason::StackFull as u8)).cast_unsigned());
         self.asm.exit();
         self.asm.bind(failed);
         self.asm.mov(R1, R8);
@@ -168,7 +173,7 @@ impl Program<'_> {
         }
         for number in 0..KNOWN_WORDS {
             let to = WORDS + 8 * i16::from(number);
-            if self.words.contains(&number) {
+            if self.survey.words.contains(&number) {
                 self.asm.load(Size::D, R1, R9, key_word(number));
                 self.asm.store(Size::D, R8, to, R1);
             } else {

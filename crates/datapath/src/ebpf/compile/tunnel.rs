@@ -48,7 +48,7 @@ impl Program<'_> {
         self.asm.load(Size::W, R1, R6, SKB_TUNNEL_DST);
         self.asm.store(Size::W, R9, key_word(addresses), R1);
         self.asm.store(Size::W, R9, frame_word(addresses), R1);
-        if self.words.contains(&metadata()) {
+        if self.survey.words.contains(&metadata()) {
             self.read_options(plain);
         }
         self.asm.bind(plain);
@@ -136,7 +136,7 @@ impl Program<'_> {
         asm.set(R4, SET_FLAGS);
         asm.call(Helper::SkbSetTunnelKey);
         asm.jump_if_imm(Cmp::Ne, R0, 0, refused);
-        if self.words.contains(&metadata()) {
+        if self.survey.words.contains(&metadata()) {
             self.write_option(set, refused);
         }
         self.asm.jump(set);

@@ -50,7 +50,8 @@ impl Bed {
         }
         let record = Map::new(MapKind::Array, "fb_record", 4, RECORD, 1).unwrap();
         let ring = compiled.shared().punts.ring().unwrap();
-        Some(Bed { pipeline: Pipeline::new(), compiled, record, ring, packet_ins: Vec::new(), program: None })
+        let (pipeline, packet_ins) = (Pipeline::new(), Vec::new());
+        Some(Bed { pipeline, compiled, record, ring, packet_ins, program: None })
     }
 
     /// Replace all flows.
@@ -92,7 +93,10 @@ impl Bed {
         let mut seen = self.run_unread(in_port, tunnel, frame);
         let untaken = self.read_ring();
         if untaken > 0 {
-            seen.drops.push((DropReason::NoController, untaken));
+            match seen.drops.iter_mut().find(|(reason, _)| *reason == DropReason::NoController) {
+                Some((_, count)) => *count += untaken,
+                None => seen.drops.push((DropReason::NoController, untaken)),
+            }
         }
         seen
     }
@@ -125,19 +129,31 @@ impl Bed {
         let record = self.record.get(&0u32.to_ne_bytes()).unwrap().unwrap();
         let number = |at: usize| u32::from_ne_bytes(*record[at..].first_chunk().unwrap());
         let output = |index: usize| {
-            let at = 8 + index * (16 + RECORDED_BYTES);
+            let at = 8 + index * (24 + RECORDED_BYTES);
             let length = number(at + 4) as usize;
-            (number(at), record[at + 16..at + 16 + length.min(RECORDED_BYTES)].to_vec())
+            let mut frame = record[at + 24..at + 24 + length.min(RECORDED_BYTES)].to_vec();
+            if record[at + 8] != 0 {
+                // The tag's type as it stands in a frame; its TCI in the machine's order.
+                let tci = u16::from_ne_bytes([record[at + 12], record[at + 13]]).to_be_bytes();
+                frame.splice(12..12, [record[at + 10], record[at + 11], tci[0], tci[1]]);
+            }
+            (number(at), frame)
         };
         Seen { outputs: (0..number(0) as usize).map(output).collect(), drops }
+    }
+
+    /// The program in force, to run elsewhere, and its record.
+    pub(super) fn recording(&self) -> (Program, Map) {
+        let record = Map::new(MapKind::Array, "fb_record", 4, RECORD, 1).unwrap();
+        (self.compiled.recording(record.fd()).unwrap(), record)
     }
 
     /// The tunnel sources and destinations of the last run's outputs.
     pub(super) fn tunnel_addresses(&self) -> Vec<(u32, u32)> {
         let record = self.record.get(&0u32.to_ne_bytes()).unwrap().unwrap();
         let number = |at: usize| u32::from_ne_bytes(*record[at..].first_chunk().unwrap());
-        let output = |index: usize| 8 + index * (16 + RECORDED_BYTES);
-        (0..number(0) as usize).map(output).map(|at| (number(at + 12), number(at + 8))).collect()
+        let output = |index: usize| 8 + index * (24 + RECORDED_BYTES);
+        (0..number(0) as usize).map(output).map(|at| (number(at + 20), number(at + 16))).collect()
     }
 
     fn counters(&self, port: PortNo) -> Vec<u64> {
