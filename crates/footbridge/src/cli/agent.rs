@@ -127,7 +127,7 @@ impl DatapathKind {
         match self {
             DatapathKind::Auto | DatapathKind::Userspace => Ok(()),
             DatapathKind::Ebpf => Err(
-                "the ebpf datapath can't do a node's ct(), conjunctions and tunnel yet: use --datapath userspace or auto",
+                "the ebpf datapath can't do a node's ct() and tunnel yet: use --datapath userspace or auto",
             ),
         }
     }
