@@ -130,9 +130,9 @@ impl DatapathKind {
     pub(crate) fn carries_a_node(self) -> Result<(), &'static str> {
         match self {
             DatapathKind::Auto | DatapathKind::Userspace => Ok(()),
-            DatapathKind::Ebpf => Err(
-                "the ebpf datapath can't do a node's ct() and conjunctions yet: use --datapath userspace or auto",
-            ),
+            DatapathKind::Ebpf => {
+                Err("the ebpf datapath can't do a node's ct() yet: use --datapath userspace or auto")
+            }
         }
     }
 

@@ -412,14 +412,12 @@ impl List {
             // A port has no queues.
             Action::Enqueue { port, .. } => self.output(*port),
             Action::SetQueue(_) | Action::PopQueue => Ok(()),
-            Action::OutputReg { src } => self.read(*src).map(Op::OutputBits).map(|op| self.ops.push(op)),
-            Action::Push(src) => self.read(*src).map(Op::Push).map(|op| self.ops.push(op)),
-            // What pops does not ask what the packet is; a checksum of SCTP would.
-            Action::Pop(dst) if word(dst.field) == word(Field::SctpSrc) => Err(What::Field(dst.field.name())),
-            Action::Pop(dst) => self.read(*dst).map(Op::Pop).map(|op| self.ops.push(op)),
+            Action::OutputReg { src } => self.step(Op::OutputBits(Bits::of(*src))),
+            Action::Push(src) => self.step(Op::Push(Bits::of(*src))),
+            Action::Pop(dst) => self.step(Op::Pop(Bits::of(*dst))),
             Action::Move { src, dst } => self.copy(*src, *dst),
-            Action::ModTpSrc(port) => self.write_port(action, [Field::TcpSrc, Field::UdpSrc], *port),
-            Action::ModTpDst(port) => self.write_port(action, [Field::TcpDst, Field::UdpDst], *port),
+            Action::ModTpSrc(port) => self.write_port([Field::TcpSrc, Field::UdpSrc, Field::SctpSrc], *port),
+            Action::ModTpDst(port) => self.write_port([Field::TcpDst, Field::UdpDst, Field::SctpDst], *port),
             Action::DecTtl(controllers) => {
                 let told = controllers.iter().map(|id| {
                     let reason = PacketIn::INVALID_TTL;
@@ -457,8 +455,7 @@ impl List {
                 self.write(Field::VlanTci, value, mask)
             }
             Action::CheckPktLarger { len, dst } => {
-                let dst = self.read(*dst)?;
-                self.ops.push(Op::PktLarger { len: *len, dst });
+                self.ops.push(Op::PktLarger { len: *len, dst: Bits::of(*dst) });
                 Ok(())
             }
             Action::Exit => {
@@ -477,6 +474,11 @@ impl List {
             Action::Note(_) | Action::Conjunction { .. } => Ok(()),
             other => Err(What::Action(other.name())),
         }
+    }
+
+    fn step(&mut self, op: Op) -> Result<(), What> {
+        self.ops.push(op);
+        Ok(())
     }
 
     fn set_part(&mut self, table: u8, set: &[Action]) -> Result<SetPart, What> {
@@ -507,7 +509,7 @@ impl List {
                     let write = write.or_else(tag).filter(|(field, ..)| *field != Field::VlanPcp);
                     let write = write.ok_or(What::Action("within write_actions: a move, vlan_pcp, ports"))?;
                     let (field, value, mask) = write;
-                    let needs = self.need(field)?;
+                    let needs = self.need(field);
                     for term in Match::any().with_masked(field, value, mask).terms() {
                         let value = self.constant(term.value);
                         part.writes.push(SetWrite { word: term.word, mask: term.mask, value, needs });
@@ -546,7 +548,7 @@ impl List {
     }
 
     fn write(&mut self, field: Field, value: u128, mask: u128) -> Result<(), What> {
-        let needs = self.need(field)?;
+        let needs = self.need(field);
         // A match's terms are a field's words, masks and values.
         for term in Match::any().with_masked(field, value, mask).terms() {
             let value = self.constant(term.value);
@@ -556,31 +558,26 @@ impl List {
     }
 
     /// Write a port of TCP, UDP or SCTP, whichever the packet is.
-    fn write_port(&mut self, action: &Action, [tcp, udp]: [Field; 2], port: u16) -> Result<(), What> {
-        let fields = match self.known.proto {
-            Some(6) => vec![tcp],
-            Some(17) => vec![udp],
-            _ => return Err(What::Action(action.name())),
-        };
-        fields.into_iter().try_for_each(|field| self.write(field, port.into(), 0xffff))
+    fn write_port(&mut self, fields: [Field; 3], port: u16) -> Result<(), What> {
+        let location = fields[0].info().location;
+        let value = self.constant(u64::from(port) << location.shift);
+        for (field, proto) in fields.into_iter().zip([6, 17, 132]) {
+            if self.known.proto.is_none_or(|known| known == proto) {
+                let (word, mask) = (location.word, 0xffff << location.shift);
+                self.ops.push(Op::Write { word, mask, value, needs: self.need(field) });
+            }
+        }
+        Ok(())
     }
 
     fn copy(&mut self, src: Subfield, dst: Subfield) -> Result<(), What> {
-        let needs = [self.need(src.field)?, self.need(dst.field)?].into_iter().flatten().collect();
+        let needs = [self.need(src.field), self.need(dst.field)].into_iter().flatten().collect();
         self.ops.push(Op::Move { src: Bits::of(src), dst: Bits::of(dst), needs });
         Ok(())
     }
 
-    /// The bits of a field that is there or not.
-    fn read(&self, part: Subfield) -> Result<Bits, What> {
-        self.need(part.field).map(|_| Bits::of(part))
-    }
-
     /// What has to be asked of a packet before the field is read or written by an action.
-    fn need(&self, field: Field) -> Result<Option<Prereq>, What> {
-        match field.info().prereq {
-            Prereq::Sctp => Err(What::Field(field.name())),
-            prereq => Ok((!self.known.says(prereq)).then_some(prereq)),
-        }
+    fn need(&self, field: Field) -> Option<Prereq> {
+        Some(field.info().prereq).filter(|prereq| !self.known.says(*prereq))
     }
 }

@@ -14,6 +14,7 @@
 //! | control | how code goes on elsewhere and comes back; copies for `clone` | `control.rs` |
 //! | `push`, `pop`, wide moves | 128-bit values | `stack.rs` |
 //! | IPv6 | its headers, neighbour discovery | `ipv6.rs` |
+//! | SCTP | ports, with their checksum | `sctp.rs` |
 //! | tags | put on and taken off | `vlan.rs` |
 //! | action sets | what is to be done at the end | `action_set.rs` |
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
@@ -40,6 +41,7 @@ mod output;
 mod parse;
 pub(super) mod plan;
 pub(super) mod punt;
+mod sctp;
 pub(super) mod stack;
 mod table;
 pub(super) mod tunnel;
@@ -73,9 +75,6 @@ pub enum What {
     /// An action.
     #[error("the action {0}")]
     Action(&'static str),
-    /// A field that an action reads or writes, there or without a match on the protocol.
-    #[error("actions on {0} in a flow of this match")]
-    Field(&'static str),
 }
 
 /// Why no program was made.
@@ -188,6 +187,8 @@ labels! {
         /// The functions that pass one IPv6 extension header, and one option of neighbour discovery.
         extension,
         option,
+        /// The function that goes on with SCTP's checksum.
+        crc,
     }
 }
 

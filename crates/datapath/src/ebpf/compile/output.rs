@@ -53,6 +53,7 @@ impl Program<'_> {
         self.prepare();
         self.settle_tags();
         self.ipv6_functions();
+        self.crc();
     }
 
     /// `prepare(packet, scratch, port)`: bring the frame up to date. Returns the device's index; 0 where
@@ -199,7 +200,7 @@ impl Program<'_> {
     }
 
     /// Write bytes from the stack to the frame, at the offset in R2.
-    fn store_bytes(asm: &mut Asm, from: i16, bytes: u64) {
+    pub(super) fn store_bytes(asm: &mut Asm, from: i16, bytes: u64) {
         asm.mov(R1, R6);
         asm.mov(R3, R10);
         asm.alu_imm(Alu::Add, R3, i64::from(from).cast_unsigned(), R4);
@@ -408,6 +409,10 @@ impl Program<'_> {
         self.asm.load(Size::W, R1, R9, L4_PROTO);
         self.asm.jump_if_imm(Cmp::Eq, R1, 1, icmp);
         self.asm.jump_if_imm(Cmp::Eq, R1, 58, icmp);
+        let others = self.asm.label();
+        self.asm.jump_if_imm(Cmp::Ne, R1, 132, others);
+        self.flush_sctp(done);
+        self.asm.bind(others);
         for (shift, at) in [(48, 0), (32, 2)] {
             let (part, same) = (Part { word: number, shift, bytes: 2, at }, self.asm.label());
             self.changed(&part, same);
@@ -489,7 +494,8 @@ impl Program<'_> {
         asm.jump_if_imm(Cmp::Le, R4, RECORDED_BYTES as i32, short);
         asm.set(R4, RECORDED_BYTES as u64);
         asm.bind(short);
-        asm.jump_if_imm(Cmp::Eq, R4, 0, full);
+        // Linux 6.1 learns nothing of the length from a comparison with 0 by ==.
+        asm.jump_if_imm(Cmp::Lt, R4, 1, full);
         asm.mov(R3, R0);
         asm.alu_imm(Alu::Add, R3, 32, R5);
         asm.set(R2, 0);

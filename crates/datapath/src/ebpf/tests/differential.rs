@@ -139,7 +139,16 @@ fn matching(random: &mut Random) -> String {
         5 => terms.push(format!("tcp,tp_dst={}", 80 + random.below(2))),
         6 => terms.push(format!("udp,tp_src={}", 80 + random.below(2))),
         _ => terms.push(
-            random.pick(&["icmp", "icmp,icmp_type=8", "dl_type=0x88cc", "tcp,tcp_flags=+syn"]).to_owned(),
+            random
+                .pick(&[
+                    "icmp",
+                    "icmp,icmp_type=8",
+                    "dl_type=0x88cc",
+                    "tcp,tcp_flags=+syn",
+                    "sctp",
+                    "sctp,tp_dst=80",
+                ])
+                .to_owned(),
         ),
     }
     if terms.first().is_some_and(|term| is_ipv4(term)) {
@@ -279,7 +288,7 @@ fn is_ipv6(matching: &str) -> bool {
 
 fn is_ipv4(matching: &str) -> bool {
     let first = matching.split(',').next().unwrap_or_default();
-    ["ip", "tcp", "udp", "icmp"].contains(&first)
+    ["ip", "tcp", "udp", "icmp", "sctp"].contains(&first)
 }
 
 /// What a flow with this match does, in a table of this number.
@@ -315,6 +324,13 @@ fn actions(random: &mut Random, style: Style, table: usize, tables: usize, match
             11 if ip => format!("mod_nw_src:{}", random.pick(IPS)),
             12 if ip => random.pick(&["dec_ttl", "mod_nw_ttl:9", "mod_nw_tos:8"]).to_owned(),
             13 if matching.starts_with("tcp") => format!("mod_tp_dst:{}", 79 + random.below(3)),
+            13 if matching.starts_with("sctp") => random
+                .pick(&[
+                    "mod_tp_dst:81",
+                    "set_field:7->sctp_src",
+                    "move:OXM_OF_SCTP_SRC[]->OXM_OF_SCTP_DST[]",
+                ])
+                .to_owned(),
             13 if matching.starts_with("udp") => {
                 format!("load:{:#x}->NXM_OF_UDP_SRC[]", 79 + random.below(3))
             }

@@ -1,4 +1,4 @@
-//! IPv6, beyond what generated frames come upon.
+//! IPv6, and what it carries, beyond what generated frames come upon.
 
 use super::bed::Bed;
 use footbridge_openflow::{Field, Key, PortNo};
@@ -81,4 +81,21 @@ fn checksums_of_ports_that_no_action_writes_stay() {
         key.set(Field::NwDst, 0x0a00_0009);
         assert_eq!(bed.run(PortNo(1), &frame).outputs, [(2, compose(&key))]);
     }
+}
+
+/// SCTP's checksum is over the whole packet, of whatever length.
+#[test]
+fn writes_sctp_ports_with_a_right_checksum() {
+    let Some(mut bed) = Bed::new("writes_sctp_ports_with_a_right_checksum", 4) else { return };
+    bed.flows(&["sctp6 actions=mod_tp_src:77,mod_tp_dst:99,output:2"]).unwrap();
+    let mut key = solicitation();
+    for field in [Field::Icmpv6Type, Field::NdTarget, Field::NdSll] {
+        key.set(field, 0);
+    }
+    key.set(Field::NwProto, 132);
+    key.set(Field::SctpSrc, 2905);
+    let frame = compose(&key);
+    key.set(Field::SctpSrc, 77);
+    key.set(Field::SctpDst, 99);
+    assert_eq!(bed.run(PortNo(1), &frame).outputs, [(2, compose(&key))]);
 }

@@ -9,8 +9,6 @@ fn names_what_it_cannot_do() {
     let Some(mut bed) = Bed::new("names_what_it_cannot_do", 2) else { return };
     for (flow, named) in [
         ("ip actions=ct(table=1)", "the action ct"),
-        ("ip actions=mod_tp_dst:80", "mod_tp_dst"),
-        ("sctp actions=load:1->OXM_OF_SCTP_SRC[]", "actions on sctp_src"),
         ("actions=write_actions(mod_tp_dst:5)", "within write_actions"),
         ("actions=write_actions(output:TABLE)", "CONTROLLER and TABLE within write_actions"),
     ] {
