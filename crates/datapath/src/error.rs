@@ -74,6 +74,10 @@ fn explain(errno: Errno) -> &'static str {
         Errno::EADDRINUSE => {
             "the UDP port is in use, perhaps by a tunnel device of the kernel (see ip -d link)"
         }
+        Errno::EEXIST => {
+            "a device of that name, or another tunnel of that UDP port, is there (see ip -d link)"
+        }
+        Errno::EOPNOTSUPP => "this kernel has no such devices",
         Errno::EADDRNOTAVAIL => "no device has that address",
         Errno::ENODEV | Errno::ENXIO => "there is no such device",
         other => other.desc(),

@@ -62,15 +62,30 @@ pub(crate) fn restore(received: &[u8], auxdata: Auxdata) -> Vec<u8> {
 ///
 /// Leaves alone what is neither, is a fragment, or is shorter than it says.
 fn complete_checksum(frame: &mut [u8]) {
-    if let Some((at, sum)) = transport_checksum(frame)
+    if let Some(Checksum { at, whole, .. }) = transport_checksum(frame)
         && let Some(field) = frame.get_mut(at..at + 2)
     {
-        field.copy_from_slice(&sum.to_be_bytes());
+        field.copy_from_slice(&whole.to_be_bytes());
     }
 }
 
-/// Where the transport checksum stands, and what it should be.
-fn transport_checksum(frame: &[u8]) -> Option<(usize, u16)> {
+/// Whether the transport checksum looks as a sender leaves it half done: the sum of the pseudo-header. Of one
+/// that is that by chance, completing changes nothing, unless it was wrong.
+pub(crate) fn has_partial_checksum(frame: &[u8]) -> bool {
+    transport_checksum(frame).is_some_and(|checksum| be16(frame, checksum.at) == Some(checksum.partial))
+}
+
+/// A transport checksum.
+struct Checksum {
+    /// Where it stands.
+    at: usize,
+    /// What it should be.
+    whole: u16,
+    /// What it is where its sender leaves it to hardware.
+    partial: u16,
+}
+
+fn transport_checksum(frame: &[u8]) -> Option<Checksum> {
     let (ip_at, ethertype) = network_header(frame)?;
     let ip = frame.get(ip_at..)?;
     let (protocol, header, length, addresses) = match ethertype {
@@ -95,11 +110,11 @@ fn transport_checksum(frame: &[u8]) -> Option<(usize, u16)> {
     };
     let segment = ip.get(header..header.checked_add(length)?)?;
     let (before, after) = (segment.get(..checksum_at)?, segment.get(checksum_at + 2..)?);
-    let pseudo = u64::from(protocol) + length as u64;
-    let sum = fold(pseudo + add(addresses) + add(before) + add(after));
+    let pseudo = u64::from(protocol) + length as u64 + add(addresses);
+    let sum = fold(pseudo + add(before) + add(after));
     // In UDP, 0 says "no checksum"; a sum of 0 goes as its other form.
-    let sum = if protocol == UDP && sum == 0 { 0xffff } else { sum };
-    Some((ip_at + header + checksum_at, sum))
+    let whole = if protocol == UDP && sum == 0 { 0xffff } else { sum };
+    Some(Checksum { at: ip_at + header + checksum_at, whole, partial: !fold(pseudo) })
 }
 
 /// Offset of the network header behind any VLAN tags, and its EtherType.

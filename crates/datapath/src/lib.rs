@@ -14,17 +14,20 @@
 //! * No frame is lost without being counted, under a [`DropReason`].
 //! * Nothing here panics on what comes in from a device or a socket.
 
+mod choice;
 pub mod clock;
 pub mod device;
 pub mod ebpf;
 mod error;
 mod frame;
+mod netlink;
 pub mod offload;
 mod port;
 mod sys;
 pub mod tunnel;
 pub mod userspace;
 
+pub use choice::DatapathChoice;
 pub use error::Error;
 pub use port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
 pub use tunnel::{OptionMap, TunnelProtocol};
@@ -81,6 +84,16 @@ pub struct FlowStatistics {
 pub trait Datapath: Send {
     /// Which one it is: `userspace` or `ebpf`.
     fn kind(&self) -> &'static str;
+
+    /// Whether packets go on when the process ends.
+    fn outlives_its_process(&self) -> bool;
+
+    /// Take away what would go on when the process ends: the last call.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped, or something can't be taken away.
+    fn detach(&mut self) -> Result<(), Error>;
 
     /// Attach a port.
     ///

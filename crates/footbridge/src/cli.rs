@@ -28,6 +28,8 @@ enum Command {
     Switch(switch::Arguments),
     /// Attach and detach ports of a running switch
     Port(switch::Port),
+    /// Take away what an ebpf datapath left in the kernel
+    Detach(switch::Detach),
     /// Run a cluster's nodes on this machine and walk through what they do
     Lab(lab::Arguments),
     /// Print the bridge's flows, as ovs-ofctl does
@@ -56,6 +58,7 @@ impl Cli {
             Command::Agent(arguments) => arguments.run(),
             Command::Switch(arguments) => arguments.run(),
             Command::Port(arguments) => arguments.run(),
+            Command::Detach(arguments) => arguments.run(),
             Command::Lab(arguments) => arguments.run(),
             Command::Flows(arguments) => arguments.run(),
             Command::Fdb(arguments) => arguments.run(),

@@ -10,8 +10,7 @@ use crate::host::GATEWAY_NAME_MAX;
 use crate::reconcile::{PassError, Reconciler};
 use crate::source::FileSource;
 use crate::store::{Store, StoreError};
-use footbridge_datapath::userspace::Userspace;
-use footbridge_datapath::{Datapath, OptionMap};
+use footbridge_datapath::{Datapath, DatapathChoice, OptionMap};
 use footbridge_openflow::wire::{TlvMapping, TlvTable};
 use footbridge_switch::Bridge;
 use footbridge_switch::control::{Server, ServerError};
@@ -37,6 +36,10 @@ pub struct AgentConfig {
     pub state_dir: PathBuf,
     /// Program this bridge of Open vSwitch in place of one of our own; `node.bridge` is its name.
     pub ovs: Option<OvsAddress>,
+    /// What our own bridge runs on.
+    pub datapath: DatapathChoice,
+    /// Where a datapath in the kernel is pinned.
+    pub pins: PathBuf,
 }
 
 /// Why the agent did not start, or did not end well.
@@ -88,13 +91,16 @@ pub const PID: &str = "agent.pid";
 /// Has to be called in the node's network namespace, on a current-thread tokio runtime with I/O and
 /// time, so that every socket is opened there. When the first full pass is done `<run_dir>/ready`
 /// appears. At the end devices, routes and guards stay: the bridge fails closed, and the next agent
-/// finds them as they should be. An Open vSwitch goes on forwarding.
+/// finds them as they should be. An Open vSwitch goes on forwarding, and so does a datapath in the kernel.
 ///
 /// # Errors
 /// What kept it from starting, or that the datapath has stopped; other trouble is logged and retried.
 pub async fn run(config: AgentConfig, cancel: impl Future<Output = ()>) -> Result<(), AgentError> {
     match config.ovs.clone() {
-        None => run_on(config, || Ok(Box::new(Userspace::start()?)), cancel).await,
+        None => {
+            let (datapath, pins) = (config.datapath, config.pins.clone());
+            run_on(config, move || datapath.start(&pins), cancel).await
+        }
         Some(address) => ovs::run(config, address, cancel).await,
     }
 }
@@ -181,8 +187,12 @@ async fn stopped(bridge: &Bridge) -> footbridge_datapath::Error {
     }
 }
 
-/// Take the ports off, then save the connections, so that none changes behind the saving.
+/// Take the ports off, then save the connections, so that none changes behind the saving. A bridge in the kernel
+/// goes on, with both.
 fn close(bridge: &Bridge, connections: &Path) -> Result<(), footbridge_datapath::Error> {
+    if bridge.outlives_its_process() {
+        return Ok(());
+    }
     for port in bridge.ports()? {
         bridge.del_port(port.number)?;
     }

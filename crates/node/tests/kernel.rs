@@ -74,6 +74,8 @@ fn with_agent<F: Future<Output = ()>>(directory: &Path, story: impl FnOnce() -> 
         run_dir: directory.join("run"),
         state_dir: directory.join("state"),
         ovs: None,
+        datapath: footbridge_datapath::DatapathChoice::Userspace,
+        pins: directory.join("pins"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { agent::run(config, story()).await.unwrap() });

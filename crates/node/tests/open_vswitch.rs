@@ -128,6 +128,8 @@ impl Node {
             run_dir: self.path("run"),
             state_dir: self.path("state"),
             ovs: Some(bridge.parse().unwrap()),
+            datapath: footbridge_datapath::DatapathChoice::Userspace,
+            pins: self.path("pins"),
         };
         block_on(async { agent::run(config, story()).await.unwrap() });
     }

@@ -55,7 +55,7 @@ pub enum Masking {
 /// What a flow must already match before it may match or write the field.
 ///
 /// The names are those of the "Prerequisites" lines of ovs-fields(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Prereq {
     /// Nothing.
     None,

@@ -201,6 +201,20 @@ impl Bridge {
         self.shared.lock().datapath.kind()
     }
 
+    /// Whether packets go on when this process ends.
+    pub fn outlives_its_process(&self) -> bool {
+        self.shared.lock().datapath.outlives_its_process()
+    }
+
+    /// Take away what would go on when this process ends.
+    ///
+    /// # Errors
+    ///
+    /// When the datapath has stopped, or something can't be taken away.
+    pub fn detach(&self) -> Result<(), Error> {
+        self.shared.lock().datapath.detach()
+    }
+
     /// Have `listener` told of what happens from now on, until it is dropped.
     pub fn listen(&self, listener: Weak<dyn Listener>) {
         self.shared.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
@@ -487,14 +501,16 @@ impl Shared {
         journal: Journal,
         origin: Option<Origin>,
     ) -> Result<(), Error> {
-        if journal.is_empty() {
-            return Ok(());
-        }
+        // Even without a change the datapath may have something to put in force: what a process before left is not
+        // these flows.
         if let Err(error) = inner.datapath.commit(&flows, &journal.change()) {
             journal.undo(&mut flows);
             return Err(error);
         }
         drop(flows);
+        if journal.is_empty() {
+            return Ok(());
+        }
         let untimed = inner.timed.is_empty();
         journal.keep_timed(&mut inner.timed);
         // Most flows stay for ever: the timer is not to be woken for each.

@@ -79,9 +79,18 @@ pub(crate) enum Helper {
     L4CsumReplace = 11,
     TailCall = 12,
     CloneRedirect = 13,
+    SkbVlanPush = 18,
+    SkbVlanPop = 19,
+    SkbGetTunnelKey = 20,
+    SkbSetTunnelKey = 21,
     Redirect = 23,
     SkbLoadBytes = 26,
+    SkbGetTunnelOpt = 29,
+    SkbSetTunnelOpt = 30,
     KtimeGetBootNs = 125,
+    RingbufReserve = 131,
+    RingbufSubmit = 132,
+    RingbufDiscard = 133,
     CheckMtu = 163,
     Loop = 181,
 }
@@ -136,6 +145,9 @@ pub(crate) struct Asm {
     error: Option<AsmError>,
 }
 
+/// A jump over more instructions has a 32-bit offset: the kernel puts others in the place of some, and does
+/// not take a jump that then is too long for 16 bits.
+const SHORT: i16 = 4096;
 const ALU64: u8 = 0x07;
 const JMP: u8 = 0x05;
 const JMP32: u8 = 0x06;
@@ -204,10 +216,11 @@ impl Asm {
         let (Fixup::Jump { at } | Fixup::Call { at }) = fixup;
         let distance = self.instructions.len() - at - 1;
         let instruction = &mut self.instructions[at];
-        match (fixup, i16::try_from(distance), i32::try_from(distance)) {
+        let short = i16::try_from(distance).ok().filter(|short| *short <= SHORT || instruction[0] != JMP);
+        match (fixup, short, i32::try_from(distance)) {
             (Fixup::Call { .. }, _, Ok(long)) => instruction[4..8].copy_from_slice(&long.to_le_bytes()),
-            (Fixup::Jump { .. }, Ok(short), _) => instruction[2..4].copy_from_slice(&short.to_le_bytes()),
-            (Fixup::Jump { .. }, Err(_), Ok(long)) if instruction[0] == JMP => {
+            (Fixup::Jump { .. }, Some(short), _) => instruction[2..4].copy_from_slice(&short.to_le_bytes()),
+            (Fixup::Jump { .. }, None, Ok(long)) if instruction[0] == JMP => {
                 instruction[0] = JMP32;
                 instruction[4..8].copy_from_slice(&long.to_le_bytes());
             }

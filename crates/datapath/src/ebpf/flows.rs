@@ -1,34 +1,41 @@
 //! The flows in force: the maps and the program, kept in step with the pipeline.
 //!
 //! Each flow has a *slot*, the place of its arguments and counters. A shape's map leads from masked key
-//! to the best flow of that key ([`flow_value`]); those that it beats wait here.
+//! to the best flow of that key ([`flow_value`]), by way of a cell ([`shapes::KeyMap`]); those that it beats
+//! wait here.
+//!
+//! Conjunctive flows are in no map of these: see [`conjunction`].
 //!
 //! A change of one flow, of a shape and a block that the program knows, is one write. Anything else makes
 //! a new program, with new maps for the shapes that change, so that the old one never sees part of it.
-//!
-//! A slot that comes free is used again only after all others: long after the last packet that has read
-//! its number.
+
+mod conjunction;
+mod shapes;
+mod slots;
 
 use super::EbpfError;
-use super::compile::block::{ARGUMENTS, Block, of_flow};
-use super::compile::layout::{self, FLOW_COUNTERS, flow_value};
-use super::compile::{MAX_PORT, MapFds, Outputs, Plan, ShapePlan, Source, TablePlan};
+use super::compile::block::{Block, is_conjunctive, of_flow};
+use super::compile::control::{COPIES, FRAME, FRAMES};
+use super::compile::layout::{self, PORTS, RUNS, flow_value};
+use super::compile::plan::{Plan, TablePlan};
+use super::compile::stack::{NODE, PUSHES};
+use super::compile::{MAX_PORT, MapFds, Outputs};
 use super::load::{LoadError, Map, MapKind, Program};
+use super::pins::Pins;
+use super::punts::{Controllers, RING};
 use crate::{Change, FlowStatistics};
+use conjunction::Conjunctions;
 use footbridge_openflow::{Flow, Match};
-use footbridge_pipeline::{Entry, FlowId, Pipeline, Time, fdb};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use footbridge_pipeline::{Entry, FlowId, Pipeline, fdb};
+use shapes::{Best, Shape, Table};
+use slots::Slots;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-/// How many ports a bridge can have.
-pub(super) const PORTS: u32 = 1024;
-/// How many slots there are at first, and how many flows a shape's map has room for at least.
+/// How many slots there are at first.
 const SLOTS: u32 = 1024;
-/// Bytes of a flow's place in order and arguments.
-const ARGUMENT_BYTES: usize = 8 * (1 + ARGUMENTS);
 
 /// The maps that ports and programs share.
-#[derive(Debug)]
 pub(super) struct Shared {
     /// The program in force, at 0.
     pub(super) programs: Map,
@@ -36,11 +43,64 @@ pub(super) struct Shared {
     pub(super) port_counters: Map,
     /// By number: the port's device.
     pub(super) out_ports: Map,
-    /// How many ports are flooded to, at 0; from 1 on, their numbers.
+    /// The lists of ports that are flooded to ([`layout::FLOOD_LIST`]).
     pub(super) flood: Map,
+    /// By slot: what the program has to know of tunnel ports.
+    pub(super) tunnels: Map,
     /// The addresses that NORMAL learned.
     pub(super) fdb: Map,
-    scratch: Map,
+    pub(super) scratch: Map,
+    /// How many runs of the program there are on a CPU.
+    pub(super) nesting: Map,
+    /// What a packet leaves behind on its way: lists of actions to come back to, copies, pushed values.
+    frames: Map,
+    copies: Map,
+    pushed: Map,
+    /// The packets for the controllers, until they are read.
+    pub(super) punts: Map,
+    pub(super) controllers: Arc<Controllers>,
+    /// Where what outlives the process is.
+    pub(super) pins: Option<Pins>,
+}
+
+impl Shared {
+    /// The maps: those that a process before left, or new ones. Pinned are those that ports have to do with, and
+    /// state; the others a program holds by itself.
+    fn open(pins: Option<Pins>) -> Result<Shared, LoadError> {
+        let map = |kind, (name, version): (&str, u32), key_size, value_size, entries| match &pins {
+            Some(pins) => Map::pinned(
+                &pins.map(name, version),
+                kind,
+                &format!("fb_{name}"),
+                key_size,
+                value_size,
+                entries,
+            ),
+            None => Map::new(kind, &format!("fb_{name}"), key_size, value_size, entries),
+        };
+        let programs = ("programs", pins.as_ref().map_or(0, Pins::format));
+        Ok(Shared {
+            programs: map(MapKind::ProgArray, programs, 4, 4, 1)?,
+            port_counters: map(MapKind::PerCpuArray, ("ports", 1), 4, layout::PORT_COUNTERS, PORTS)?,
+            out_ports: map(MapKind::Array, ("outputs", 1), 4, 8, MAX_PORT + 1)?,
+            flood: map(MapKind::Array, ("flood", 1), 4, 4, layout::FLOOD_LISTS)?,
+            tunnels: map(MapKind::Array, ("tunnels", 1), 4, layout::TUNNEL_VALUE, PORTS)?,
+            fdb: map(MapKind::LruHash, ("fdb", 1), 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
+            punts: map(MapKind::RingBuffer, ("punts", 1), 0, 0, RING)?,
+            controllers: Arc::default(),
+            scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, RUNS)?,
+            nesting: Map::new(MapKind::PerCpuArray, "fb_nesting", 4, 8, 1)?,
+            frames: Map::new(MapKind::PerCpuArray, "fb_frames", 4, FRAME, RUNS * FRAMES)?,
+            copies: Map::new(MapKind::PerCpuArray, "fb_copies", 4, layout::COPY, RUNS * COPIES)?,
+            pushed: Map::new(MapKind::PerCpuArray, "fb_pushed", 4, NODE, RUNS * PUSHES)?,
+            pins,
+        })
+    }
+
+    /// Whether root programs lead to a program.
+    pub(super) fn has_program(&self) -> bool {
+        self.programs.get(&0u32.to_ne_bytes()).is_ok_and(|program| program.is_some())
+    }
 }
 
 /// The flows in force.
@@ -52,6 +112,8 @@ pub(super) struct Compiled {
     tables: BTreeMap<u8, Table>,
     /// How many programs were put in force.
     programs: u64,
+    /// The program in force, if any, is that of a process before.
+    inherited: bool,
 }
 
 /// A flow in force.
@@ -63,13 +125,6 @@ struct Installed {
     before: FlowStatistics,
 }
 
-/// Arguments and counters of flows.
-struct Slots {
-    arguments: Map,
-    counters: Map,
-    free: VecDeque<u32>,
-}
-
 /// Every block that there ever was, each with a number of its own.
 #[derive(Default)]
 struct Blocks {
@@ -77,32 +132,28 @@ struct Blocks {
     blocks: Vec<Block>,
 }
 
-/// One table as the program has it.
-#[derive(Default)]
-struct Table {
-    shapes: Vec<Shape>,
-    blocks: BTreeSet<u16>,
-}
-
 type Mask = Vec<(u8, u64)>;
 
-/// One shape as the program has it.
-struct Shape {
-    mask: Mask,
-    /// The lowest and highest priority that the program reckons with.
-    priorities: (u16, u16),
-    /// The flows of each masked key, the best first.
-    flows: HashMap<Vec<u64>, Vec<FlowId>>,
-    best: Best,
+/// Which maps a change is about.
+#[derive(Default)]
+struct Touched {
+    shapes: HashSet<(u8, Mask)>,
+    /// The tables whose conjunctive flows change.
+    conjunctions: HashSet<u8>,
 }
 
-/// Where the best flow of each of a shape's keys is.
-#[derive(Clone)]
-enum Best {
-    /// In a map.
-    Map(Arc<Map>),
-    /// The shape takes every packet: its best flow is in the program. None while the shape is made.
-    Constant(Option<u64>),
+impl Touched {
+    fn by<'a>(flows: impl Iterator<Item = &'a Flow>) -> Touched {
+        let mut touched = Touched::default();
+        for flow in flows {
+            if is_conjunctive(flow) {
+                touched.conjunctions.insert(flow.table);
+            } else {
+                touched.shapes.insert((flow.table, mask_of(&flow.matching)));
+            }
+        }
+        touched
+    }
 }
 
 /// A flow that is to be put in force.
@@ -114,19 +165,23 @@ struct New {
 
 impl Compiled {
     /// No flows: a program that drops every packet.
+    #[cfg(test)]
     pub(super) fn new() -> Result<Compiled, EbpfError> {
-        let shared = Arc::new(Shared {
-            programs: Map::new(MapKind::ProgArray, "fb_program", 4, 4, 1)?,
-            port_counters: Map::new(MapKind::PerCpuArray, "fb_ports", 4, layout::PORT_COUNTERS, PORTS)?,
-            out_ports: Map::new(MapKind::Array, "fb_outputs", 4, 8, MAX_PORT + 1)?,
-            flood: Map::new(MapKind::Array, "fb_flood", 4, 4, PORTS + 1)?,
-            fdb: Map::new(MapKind::LruHash, "fb_fdb", 8, layout::FDB_VALUE, fdb::LIMIT as u32)?,
-            scratch: Map::new(MapKind::PerCpuArray, "fb_scratch", 4, layout::SCRATCH, 1)?,
-        });
+        Compiled::start(None)
+    }
+
+    /// No flows: where a process before left a program, that goes on until some are committed; else one that
+    /// drops every packet.
+    pub(super) fn start(pins: Option<Pins>) -> Result<Compiled, EbpfError> {
+        let shared = Arc::new(Shared::open(pins)?);
         let slots = Slots::new(SLOTS)?;
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
-        let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1 };
-        compiled.replace_program(&compiled.slots, &compiled.tables)?;
+        let links_are_left = shared.pins.as_ref().is_some_and(|pins| !pins.holds().is_empty());
+        let inherited = shared.has_program() || links_are_left;
+        let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1, inherited };
+        if !inherited {
+            compiled.replace_program(&compiled.slots, &compiled.tables)?;
+        }
         Ok(compiled)
     }
 
@@ -148,6 +203,11 @@ impl Compiled {
         }
     }
 
+    /// Whether no program of this process is in force, since there is one of a process before.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
     /// How many programs were put in force so far: changes that were one write made none.
     #[cfg(test)]
     pub(super) fn programs_made(&self) -> u64 {
@@ -160,6 +220,7 @@ impl Compiled {
         // A flow can come and go within one change.
         for entry in change.added.iter().filter_map(|id| pipeline.get(*id)) {
             let (block, arguments) = of_flow(&entry.flow).map_err(super::compile::CompileError::from)?;
+            block.userdata().try_for_each(|userdata| self.shared.controllers.know(userdata))?;
             let block = self.blocks.number(block)?;
             added.push(New { entry: Arc::clone(entry), block, arguments });
         }
@@ -170,7 +231,7 @@ impl Compiled {
             .filter_map(|id| self.flows.get(id))
             .map(|installed| Arc::clone(&installed.entry))
             .collect();
-        if added.is_empty() && removed.is_empty() {
+        if added.is_empty() && removed.is_empty() && !self.inherited {
             return Ok(());
         }
         if self.is_one_write(&added, &removed) {
@@ -183,18 +244,19 @@ impl Compiled {
     fn is_one_write(&self, added: &[New], removed: &[Arc<Entry>]) -> bool {
         let mut touched = added.iter().map(|new| &new.entry).chain(removed).map(|entry| &entry.flow);
         let Some(first) = touched.next() else { return false };
-        if !touched.all(|flow| flow.table == first.table && flow.matching == first.matching) {
+        let alike = |flow: &Flow| flow.table == first.table && flow.matching == first.matching;
+        if is_conjunctive(first) || !touched.all(|flow| alike(flow) && !is_conjunctive(flow)) {
             return false;
         }
         let Some(table) = self.tables.get(&first.table) else { return false };
         let Some(shape) = table.shape(&first.matching) else { return false };
-        let Best::Map(map) = &shape.best else { return false };
-        let room = u32::try_from(shape.flows.len()).is_ok_and(|flows| flows < map.max_entries());
+        let Best::Mapped(map, _) = &shape.best else { return false };
+        let room = map.has_room() || shape.cells.contains_key(&key_of(&first.matching));
         let (lowest, highest) = shape.priorities;
         let fits = |new: &New| {
             table.blocks.contains(&new.block) && (lowest..=highest).contains(&new.entry.flow.priority)
         };
-        room && added.len() <= self.slots.free.len() && added.iter().all(fits)
+        room && self.slots.has(added.len()) && added.iter().all(fits)
     }
 
     fn write_one(
@@ -220,7 +282,7 @@ impl Compiled {
         let key = key_of(&flow.matching);
         let shapes = self.tables.get_mut(&flow.table).and_then(|table| table.shape_mut(&flow.matching));
         let Some(shape) = shapes else { return Ok(()) };
-        let Best::Map(map) = &shape.best else { return Ok(()) };
+        let Best::Mapped(map, number) = &shape.best else { return Ok(()) };
         let mut ids = shape.flows.get(&key).cloned().unwrap_or_default();
         ids.retain(|id| removed.iter().all(|entry| entry.id != *id));
         ids.extend(fresh.iter().map(|(id, _)| *id));
@@ -229,9 +291,11 @@ impl Compiled {
             fresh.or_else(|| self.flows.get(id))
         };
         ids.sort_by_key(|id| std::cmp::Reverse(find(id).map_or(0, |found| found.entry.flow.priority)));
-        match ids.first().and_then(find) {
-            Some(best) => map.put(&bytes_of(&key), &best.value().to_ne_bytes())?,
-            None => map.remove(&bytes_of(&key))?,
+        let best = ids.first().and_then(find).map(Installed::value);
+        match (shape.cells.get(&key), best) {
+            (Some(cell), best) => map.set(*cell, best.unwrap_or_default())?,
+            (None, Some(best)) => drop(shape.cells.insert(key.clone(), map.insert(*number, &key, best)?)),
+            (None, None) => {}
         }
         if ids.is_empty() {
             shape.flows.remove(&key);
@@ -248,21 +312,17 @@ impl Compiled {
         added: Vec<New>,
         removed: &[Arc<Entry>],
     ) -> Result<(), EbpfError> {
-        if added.len() > self.slots.free.len() {
+        if !self.slots.has(added.len()) {
             self.grow(pipeline, added.len())?;
         }
-        let touched: HashSet<(u8, Mask)> = added
-            .iter()
-            .map(|new| &new.entry)
-            .chain(removed)
-            .map(|entry| (entry.flow.table, mask_of(&entry.flow.matching)))
-            .collect();
+        let touched = Touched::by(added.iter().map(|new| &new.entry).chain(removed).map(|entry| &entry.flow));
         let fresh = self.install(pipeline, added, removed)?;
         let built = self.tables_of(pipeline, &fresh, &touched);
         let written = built.and_then(|tables| {
             self.replace_program(&self.slots, &tables)?;
             self.tables = tables;
             self.programs += 1;
+            self.inherited = false;
             Ok(())
         });
         self.settle(written, fresh, removed)
@@ -284,10 +344,10 @@ impl Compiled {
             let before = before.and_then(|old| self.flows.get(&old.id));
             let before = before.map(|old| self.slots.statistics(old)).unwrap_or_default();
             let position = pipeline.position(entry.id).unwrap_or(u64::MAX);
-            let Some(slot) = self.slots.free.pop_front() else { break };
+            let Some(slot) = self.slots.take() else { break };
             fresh.push((entry.id, Installed { entry, block, slot, before }));
             if let Err(error) = self.slots.write(slot, position, &arguments) {
-                self.slots.free.extend(fresh.into_iter().map(|(_, installed)| installed.slot));
+                self.slots.give(fresh.into_iter().map(|(_, installed)| installed.slot));
                 return Err(error.into());
             }
         }
@@ -303,12 +363,12 @@ impl Compiled {
         removed: &[Arc<Entry>],
     ) -> Result<(), EbpfError> {
         if outcome.is_err() {
-            self.slots.free.extend(fresh.into_iter().map(|(_, installed)| installed.slot));
+            self.slots.give(fresh.into_iter().map(|(_, installed)| installed.slot));
             return outcome;
         }
         for entry in removed {
             let gone = self.flows.remove(&entry.id);
-            self.slots.free.extend(gone.map(|installed| installed.slot));
+            self.slots.give(gone.map(|installed| installed.slot));
         }
         self.flows.extend(fresh);
         Ok(())
@@ -316,10 +376,12 @@ impl Compiled {
 
     /// More slots: those there are keep their numbers, and what they counted moves to the flows.
     fn grow(&mut self, pipeline: &Pipeline, needed: usize) -> Result<(), EbpfError> {
-        let wanted = u32::try_from(2 * (self.flows.len() + needed) + 1).unwrap_or(u32::MAX);
+        // Those that rest count: where flows come and go fast there have to be more.
+        let wanted = 2 * (self.flows.len() + self.slots.resting() + needed) + 1;
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         let mut larger = Slots::new(wanted.checked_next_power_of_two().unwrap_or(u32::MAX))?;
         let used: HashSet<u32> = self.flows.values().map(|installed| installed.slot).collect();
-        larger.free.retain(|slot| !used.contains(slot));
+        larger.reserve(&used);
         for (id, installed) in &self.flows {
             let (_, arguments) =
                 of_flow(&installed.entry.flow).map_err(super::compile::CompileError::from)?;
@@ -341,28 +403,38 @@ impl Compiled {
         &self,
         pipeline: &Pipeline,
         fresh: &[(FlowId, Installed)],
-        touched: &HashSet<(u8, Mask)>,
+        touched: &Touched,
     ) -> Result<BTreeMap<u8, Table>, EbpfError> {
         let fresh: HashMap<FlowId, &Installed> = fresh.iter().map(|(id, new)| (*id, new)).collect();
         let find = |id: FlowId| fresh.get(&id).copied().or_else(|| self.flows.get(&id));
         let mut tables: BTreeMap<u8, Table> = BTreeMap::new();
+        let mut conjunctive: BTreeMap<u8, Vec<&Flow>> = BTreeMap::new();
         for entry in pipeline.entries() {
             let Some(installed) = find(entry.id) else { continue };
+            if is_conjunctive(&entry.flow) {
+                conjunctive.entry(entry.flow.table).or_default().push(&entry.flow);
+                continue;
+            }
             tables.entry(entry.flow.table).or_default().insert(entry, installed.block);
         }
-        for (number, table) in &mut tables {
-            for shape in &mut table.shapes {
-                for ids in shape.flows.values_mut() {
-                    ids.sort_by_key(|id| std::cmp::Reverse(find(*id).map_or(0, |f| f.entry.flow.priority)));
-                }
-                let standing = self.tables.get(number).and_then(|table| table.shape_of(&shape.mask));
-                let touched = touched.contains(&(*number, shape.mask.clone()));
-                shape.best = match standing.map(|standing| &standing.best) {
-                    Some(best @ Best::Map(_)) if !touched => best.clone(),
-                    _ => shape.fill(*number, &find)?,
-                };
+        for table in tables.values_mut() {
+            // The pipeline's order has conjunctive flows' priorities in it.
+            table.shapes.sort_by_key(|shape| std::cmp::Reverse(shape.priorities.1));
+        }
+        for shape in tables.values_mut().flat_map(|table| &mut table.shapes) {
+            for ids in shape.flows.values_mut() {
+                ids.sort_by_key(|id| std::cmp::Reverse(find(*id).map_or(0, |f| f.entry.flow.priority)));
             }
         }
+        for (number, flows) in conjunctive {
+            let standing = self.tables.get(&number).and_then(|table| table.conjunctions.clone());
+            let conjunctions = match standing.filter(|_| !touched.conjunctions.contains(&number)) {
+                Some(standing) => standing,
+                None => Arc::new(Conjunctions::of(number, &flows)?),
+            };
+            tables.entry(number).or_default().conjunctions = Some(conjunctions);
+        }
+        shapes::place(&mut tables, &self.tables, touched, &find)?;
         Ok(tables)
     }
 
@@ -375,28 +447,28 @@ impl Compiled {
     fn map_fds(&self, slots: &Slots) -> MapFds {
         MapFds {
             scratch: self.shared.scratch.fd(),
+            nesting: self.shared.nesting.fd(),
             port_counters: self.shared.port_counters.fd(),
             flow_counters: slots.counters.fd(),
             arguments: slots.arguments.fd(),
             out_ports: self.shared.out_ports.fd(),
             fdb: self.shared.fdb.fd(),
             flood: self.shared.flood.fd(),
+            tunnels: self.shared.tunnels.fd(),
+            punts: self.shared.punts.fd(),
+            frames: self.shared.frames.fd(),
+            copies: self.shared.copies.fd(),
+            pushed: self.shared.pushed.fd(),
         }
     }
 
     fn plan(&self, tables: &BTreeMap<u8, Table>) -> Plan {
-        let shape = |shape: &Shape| ShapePlan {
-            mask: shape.mask.clone(),
-            priorities: shape.priorities,
-            source: match &shape.best {
-                Best::Map(map) => Source::Map(map.fd()),
-                Best::Constant(value) => Source::One(value.unwrap_or_default()),
-            },
-        };
         let block = |number: &u16| Some((*number, self.blocks.blocks.get(usize::from(*number))?.clone()));
         let table = |(number, table): (&u8, &Table)| {
-            let shapes = table.shapes.iter().map(shape).collect();
-            (*number, TablePlan { shapes, blocks: table.blocks.iter().filter_map(block).collect() })
+            let shapes = table.shapes.iter().map(Shape::plan).collect();
+            let conjunctions = table.conjunctions.as_ref().map(|conjunctions| conjunctions.plan());
+            let blocks = table.blocks.iter().filter_map(block).collect();
+            (*number, TablePlan { shapes, conjunctions, blocks })
         };
         Plan { tables: tables.iter().map(table).collect() }
     }
@@ -415,41 +487,6 @@ impl Installed {
     }
 }
 
-impl Slots {
-    fn new(count: u32) -> Result<Slots, LoadError> {
-        Ok(Slots {
-            arguments: Map::new(MapKind::Array, "fb_arguments", 4, ARGUMENT_BYTES, count)?,
-            counters: Map::new(MapKind::PerCpuArray, "fb_flows", 4, FLOW_COUNTERS, count)?,
-            // 0 is no flow's.
-            free: (1..count).collect(),
-        })
-    }
-
-    fn write(&self, slot: u32, position: u64, arguments: &[u64]) -> Result<(), LoadError> {
-        let mut value = [0; ARGUMENT_BYTES];
-        for (bytes, word) in value.chunks_exact_mut(8).zip([&[position], arguments].concat()) {
-            bytes.copy_from_slice(&word.to_ne_bytes());
-        }
-        self.counters.clear(&slot.to_ne_bytes())?;
-        self.arguments.put(&slot.to_ne_bytes(), &value)
-    }
-
-    fn statistics(&self, installed: &Installed) -> FlowStatistics {
-        let read = self.counters.get(&installed.slot.to_ne_bytes());
-        let value = read.ok().flatten().unwrap_or_default();
-        value.chunks_exact(FLOW_COUNTERS).fold(installed.before, |before, of_cpu| {
-            let number = |offset: i16| {
-                let bytes = of_cpu.get(offset as usize..).and_then(|bytes| bytes.first_chunk());
-                bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-            };
-            let last_used =
-                Some(Time(number(layout::FLOW_LAST_USED))).filter(|time| *time != Time::default());
-            let (packets, bytes) = (number(layout::FLOW_PACKETS), number(layout::FLOW_BYTES));
-            sum(before, FlowStatistics { packets, bytes, last_used })
-        })
-    }
-}
-
 impl Blocks {
     /// The block's number, a new one where it has none yet.
     fn number(&mut self, block: Block) -> Result<u16, EbpfError> {
@@ -461,59 +498,6 @@ impl Blocks {
         self.blocks.push(block.clone());
         self.numbers.insert(block, number);
         Ok(number)
-    }
-}
-
-impl Table {
-    fn shape(&self, matching: &Match) -> Option<&Shape> {
-        self.shape_of(&mask_of(matching))
-    }
-
-    fn shape_of(&self, mask: &Mask) -> Option<&Shape> {
-        self.shapes.iter().find(|shape| shape.mask == *mask)
-    }
-
-    fn shape_mut(&mut self, matching: &Match) -> Option<&mut Shape> {
-        let mask = mask_of(matching);
-        self.shapes.iter_mut().find(|shape| shape.mask == mask)
-    }
-
-    /// Add a flow, in dump order: shapes by falling highest priority.
-    fn insert(&mut self, entry: &Entry, block: u16) {
-        let flow = &entry.flow;
-        self.blocks.insert(block);
-        let mask = mask_of(&flow.matching);
-        let at = self.shapes.iter().position(|shape| shape.mask == mask).unwrap_or_else(|| {
-            let (priorities, flows) = ((u16::MAX, 0), HashMap::new());
-            self.shapes.push(Shape { mask, priorities, flows, best: Best::Constant(None) });
-            self.shapes.len() - 1
-        });
-        let shape = &mut self.shapes[at];
-        let (lowest, highest) = shape.priorities;
-        shape.priorities = (lowest.min(flow.priority), highest.max(flow.priority));
-        shape.flows.entry(key_of(&flow.matching)).or_default().push(entry.id);
-    }
-}
-
-impl Shape {
-    /// The best flow of each key, in a map of its own or as a constant.
-    fn fill<'a>(
-        &self,
-        table: u8,
-        find: &impl Fn(FlowId) -> Option<&'a Installed>,
-    ) -> Result<Best, LoadError> {
-        let best = |ids: &Vec<FlowId>| ids.first().and_then(|id| find(*id)).map(Installed::value);
-        if self.mask.is_empty() {
-            return Ok(Best::Constant(self.flows.values().find_map(best)));
-        }
-        let room = u32::try_from(2 * self.flows.len()).unwrap_or(u32::MAX).max(SLOTS);
-        let map = Map::new(MapKind::Hash, &format!("fb_table{table}"), 8 * self.mask.len(), 8, room)?;
-        for (key, ids) in &self.flows {
-            if let Some(value) = best(ids) {
-                map.put(&bytes_of(key), &value.to_ne_bytes())?;
-            }
-        }
-        Ok(Best::Map(Arc::new(map)))
     }
 }
 

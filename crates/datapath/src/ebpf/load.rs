@@ -10,7 +10,10 @@
 use super::asm::Code;
 use super::sys;
 use nix::errno::Errno;
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// What a map is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) enum MapKind {
     ProgArray = 3,
     PerCpuArray = 6,
     LruHash = 9,
+    /// Its size is in bytes; it has no keys and values.
+    RingBuffer = 27,
 }
 
 /// A hash map takes memory for its elements as they come.
@@ -59,6 +64,14 @@ pub enum LoadError {
         /// The end of what the verifier said.
         log: String,
     },
+    /// A name in the bpf file system.
+    #[error("cannot keep {}: {errno}", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
+    },
     /// A program's run on a frame.
     #[error("cannot run the eBPF program on a frame: {0}")]
     Run(Errno),
@@ -94,9 +107,40 @@ impl Map {
             flags,
         };
         let fd = sys::map_create(&shape, name).map_err(error)?;
+        Ok(Map::of(fd, kind, name, &shape))
+    }
+
+    /// The map that is pinned there, where it is like this; else a new one, pinned there.
+    pub(super) fn pinned(
+        path: &Path,
+        kind: MapKind,
+        name: &str,
+        key_size: usize,
+        value_size: usize,
+        max_entries: u32,
+    ) -> Result<Map, LoadError> {
+        let made = Map::new(kind, name, key_size, value_size, max_entries)?;
+        let pinned = |errno| LoadError::Pin { path: path.to_owned(), errno };
+        let file = file_name(path).map_err(pinned)?;
+        let wanted = sys::map_shape(made.fd.as_fd()).map_err(pinned)?;
+        match sys::pinned(&file) {
+            Ok(fd) if sys::map_shape(fd.as_fd()) == Ok(wanted) => {
+                let shape = sys::MapShape { value_size: value_size as u32, ..wanted };
+                return Ok(Map::of(fd, kind, name, &shape));
+            }
+            Ok(_) => nix::unistd::unlink(path).map_err(pinned)?,
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(pinned(errno)),
+        }
+        sys::pin(made.fd.as_fd(), &file).map_err(pinned)?;
+        Ok(made)
+    }
+
+    fn of(fd: OwnedFd, kind: MapKind, name: &str, shape: &sys::MapShape) -> Map {
+        let (key_size, value_size) = (shape.key_size as usize, shape.value_size as usize);
         let copies = if kind == MapKind::PerCpuArray { possible_cpus() } else { 1 };
         let value_size = if copies > 1 { value_size.next_multiple_of(8) * copies } else { value_size };
-        Ok(Map { fd, name: name.to_owned(), key_size, value_size, max_entries })
+        Map { fd, name: name.to_owned(), key_size, value_size, max_entries: shape.max_entries }
     }
 
     /// Its descriptor, for a program that uses it.
@@ -107,6 +151,11 @@ impl Map {
     /// How many elements it can have.
     pub(super) fn max_entries(&self) -> u32 {
         self.max_entries
+    }
+
+    /// The reader's side, of a ring buffer.
+    pub(super) fn ring(&self) -> Result<sys::Ring, LoadError> {
+        sys::Ring::map(self.fd.as_fd(), self.max_entries).map_err(|errno| self.error(errno))
     }
 
     /// Put the value at the key.
@@ -212,9 +261,19 @@ impl Program {
         self.fd.as_raw_fd().to_ne_bytes()
     }
 
+    /// Its descriptor.
+    pub(super) fn fd(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    /// Give it a name by which it outlives this process.
+    pub(super) fn pin(&self, path: &Path) -> Result<(), Errno> {
+        sys::pin(self.fd.as_fd(), &file_name(path)?)
+    }
+
     /// Have it run on what a device receives, until the link is dropped.
     pub(super) fn attach(&self, ifindex: u32) -> Result<Link, Errno> {
-        sys::link_create(self.fd.as_fd(), ifindex).map(|fd| Link { _fd: fd })
+        sys::link_create(self.fd.as_fd(), ifindex).map(|fd| Link { fd })
     }
 
     /// Run it on a frame, `repeat` times over; `context` is the start of the packet's `struct __sk_buff`.
@@ -229,7 +288,38 @@ impl Program {
 /// A program's hold on a device.
 #[derive(Debug)]
 pub(super) struct Link {
-    _fd: OwnedFd,
+    fd: OwnedFd,
+}
+
+impl Link {
+    /// The link that is pinned there.
+    pub(super) fn pinned(path: &Path) -> Result<Link, Errno> {
+        sys::pinned(&file_name(path)?).map(|fd| Link { fd })
+    }
+
+    /// Have it outlive this process.
+    pub(super) fn pin(&self, path: &Path) -> Result<(), Errno> {
+        sys::pin(self.fd.as_fd(), &file_name(path)?)
+    }
+
+    /// The index of its device, 0 where that is gone.
+    pub(super) fn device(&self) -> Result<u32, Errno> {
+        sys::link_device(self.fd.as_fd())
+    }
+
+    /// Have this program run in place of the one before.
+    pub(super) fn update(&self, program: &Program) -> Result<(), Errno> {
+        sys::link_update(self.fd.as_fd(), program.fd.as_fd())
+    }
+}
+
+/// The number of the program that is pinned there.
+pub(super) fn program_id(path: &Path) -> Result<u32, Errno> {
+    sys::program_id(sys::pinned(&file_name(path)?)?.as_fd())
+}
+
+fn file_name(path: &Path) -> Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)
 }
 
 /// The number of the functions' type in [`types`].

@@ -7,11 +7,17 @@
 //! | [`compile`] | flow tables to instructions; what is refused |
 //! | `sys`, `load` | bpf(2): maps, programs, links |
 //! | `flows` | the flows in force: maps and program kept in step with the pipeline |
+//! | [`pins`] | what outlives the process |
+//! | `attach` | a program on a device: tcx links, or filters |
+//! | `punts` | packets for the controllers, and the thread that reads them |
+//! | `root` | the program on a device, which leads to the one in force |
+//! | `tunnel` | the device of a tunnel port |
 //! | `ports` | devices, and the thread that lives in their network namespace |
 //!
 //! # Contract
 //!
-//! * A packet never waits for this process: there is no upcall.
+//! * A packet never waits for this process: there is no upcall. Those for the controllers go to a ring; where
+//!   that is full they are lost, and counted.
 //! * Each port's device runs a root program of two stores and a tail call, so that a new program is in
 //!   force on all ports at once, by one write. Changes of more than one flow always come so; a change of
 //!   one flow, of a mask and an action list that are known, is one write to a map.
@@ -21,20 +27,24 @@
 //!
 //! # Limits
 //!
-//! * Links are not pinned: when the process ends, the devices are as before. It takes Linux 6.6 (tcx), and
-//!   a little-endian machine.
+//! * It takes a little-endian machine.
 //! * A redirect that the kernel makes to a device with a full queue is lost and not counted.
-//! * A packet that leaves by one port and, in the same call, comes in by another on the same CPU would
-//!   share the scratch. Devices that do so (none of veth, VXLAN or an uplink does) can't be ports.
+//! * A packet that leaves by one port and, in the same call, comes in by another is carried out within the
+//!   first one's run: three such, and no more.
 
 pub(crate) mod asm;
+mod attach;
 pub mod compile;
 mod flows;
 pub mod load;
+pub mod pins;
 mod ports;
+mod punts;
+mod root;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use crate::{
     Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus, clock,
@@ -45,7 +55,10 @@ use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, Pipeline};
 use load::LoadError;
-use ports::Ports;
+use pins::Pins;
+use ports::{Ports, Worker};
+use punts::Reader;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why the datapath could not do something, where the reason is its own.
@@ -62,33 +75,69 @@ pub enum EbpfError {
     Absent(&'static str),
 }
 
-/// The datapath's handle. Dropped, it detaches from every device.
+/// The datapath's handle. Dropped, it detaches from every device, unless it was to outlive its process.
 pub struct Ebpf {
     flows: Flows,
     compiled: Compiled,
     ports: Ports,
+    /// Ends with the handle.
+    _reader: Reader,
 }
 
 impl Ebpf {
-    /// A datapath without port and flow, for devices in the calling thread's network namespace.
+    /// A datapath without port and flow, for devices in the calling thread's network namespace. When it is dropped,
+    /// or the process ends, nothing is attached any more.
     ///
     /// # Errors
     ///
     /// When the kernel does not take its maps or its program.
     pub fn start() -> Result<Ebpf, Error> {
+        Ebpf::with_pins(None)
+    }
+
+    /// The same, but what is attached outlives the process: it is pinned in `dir`, in a bpf file system (such as
+    /// /sys/fs/bpf, which is mounted where it is not). Where a process before left a datapath there, packets go as
+    /// that said until the first flows are committed; ports take over their links, counters go on, and learned
+    /// addresses stay. Links of ports that are not added again within a minute after the first commit go.
+    /// [`pins::detach`] takes all of it away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ebpf::start`], and when another process has the directory.
+    pub fn start_pinned(dir: &Path) -> Result<Ebpf, Error> {
+        Ebpf::start_pinned_as(dir, pins::FORMAT)
+    }
+
+    /// As a build whose root programs have this format, for tests of upgrades.
+    #[doc(hidden)]
+    pub fn start_pinned_as(dir: &Path, format: u32) -> Result<Ebpf, Error> {
+        let pins = Pins::open(dir, format).map_err(EbpfError::from)?;
+        Ebpf::with_pins(Some(pins))
+    }
+
+    fn with_pins(pins: Option<Pins>) -> Result<Ebpf, Error> {
         if cfg!(target_endian = "big") {
             return Err(EbpfError::Absent("big-endian machines").into());
         }
-        let compiled = Compiled::new()?;
+        let compiled = Compiled::start(pins)?;
         let flows = Flows::default();
         let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;
-        Ok(Ebpf { flows, compiled, ports })
+        let reader = Reader::start(&compiled.shared())?;
+        Ok(Ebpf { flows, compiled, ports, _reader: reader })
     }
 }
 
 impl Datapath for Ebpf {
     fn kind(&self) -> &'static str {
         "ebpf"
+    }
+
+    fn outlives_its_process(&self) -> bool {
+        self.compiled.shared().pins.is_some()
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        self.ports.ask(Worker::detach)?
     }
 
     fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {
@@ -109,11 +158,17 @@ impl Datapath for Ebpf {
     }
 
     fn commit(&mut self, flows: &Pipeline, changed: &Change) -> Result<(), Error> {
-        Ok(self.compiled.commit(flows, changed)?)
+        let inherited = self.compiled.is_inherited();
+        self.compiled.commit(flows, changed)?;
+        if inherited {
+            self.ports.ask(Worker::take_over)?;
+        }
+        Ok(())
     }
 
     fn set_packet_in_sink(&mut self, sink: PacketInSink) -> Result<(), Error> {
-        self.ports.ask(move |worker| worker.set_packet_in_sink(sink))
+        self.compiled.shared().controllers.set_sink(sink);
+        Ok(())
     }
 
     fn punt_misses(&mut self, punt: bool) -> Result<(), Error> {

@@ -5,19 +5,24 @@
 //! or change.
 
 use super::EbpfError;
-use super::asm::Reg::{R0, R1, R2, R3, R6};
-use super::asm::{Asm, Code, Helper, Size};
-use super::compile::layout;
-use super::flows::{PORTS, Shared};
-use super::load::{Link as TcLink, Map, Program};
+use super::attach::Hold;
+use super::compile::layout::{self, ALL_LIST, FLOOD_LIST, PORTS};
+use super::flows::Shared;
+use super::load::Program;
+use super::pins;
+use super::root::{Accepted, root};
+use super::tunnel;
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
-use crate::{Error, Flows, PacketInSink, PacketOut, sys};
+use crate::tunnel::OptionMap;
+use crate::userspace::udp;
+use crate::{Error, Flows, PacketOut, TunnelProtocol, sys};
 use footbridge_openflow::{MacAddr, PortNo};
 use footbridge_pipeline::fdb::{AGEING_TIME, FdbEntry};
-use footbridge_pipeline::{DropReason, Output, Packet, State, Time, TunnelKey, Unobserved};
+use footbridge_pipeline::{DropReason, Output, Packet, PortKind, State, Time, TunnelKey, Unobserved};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendto, socket};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
@@ -26,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// How often devices are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long after the first flows the ports of a process before may be added again.
+const CLAIM: Duration = Duration::from_secs(60);
 
 type Command = Box<dyn FnOnce(&mut Worker) + Send>;
 
@@ -43,9 +50,11 @@ impl Ports {
         // Protocol 0: it hears nothing.
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None);
         let socket = socket.map_err(|errno| Error::Start(errno.into()))?;
-        let free = (0..PORTS as u16).collect();
+        let left = inherited(&shared);
+        let taken: Vec<u16> = left.values().map(|left| left.slot).collect();
+        let free = (0..PORTS as u16).filter(|slot| !taken.contains(slot)).collect();
         let (state, ports) = (State::default(), BTreeMap::new());
-        let worker = Worker { shared, flows, state, sink: None, socket, ports, free };
+        let worker = Worker { shared, flows, state, socket, ports, left, settled: None, free };
         let thread = std::thread::Builder::new()
             .name("ebpf-ports".to_owned())
             .spawn(move || worker.run(&receiver))
@@ -84,18 +93,29 @@ pub(super) struct Worker {
     flows: Flows,
     /// For packets that controllers hand in.
     state: State,
-    sink: Option<PacketInSink>,
     /// To send such packets with.
     socket: OwnedFd,
     ports: BTreeMap<PortNo, Port>,
+    /// What a process before left, until the ports are added again.
+    left: BTreeMap<PortNo, Left>,
+    /// When the first flows were committed.
+    settled: Option<Instant>,
     /// Counters of no port.
     free: VecDeque<u16>,
+}
+
+/// A port that a process before left.
+struct Left {
+    slot: u16,
+    hold: Hold,
+    kind: PortKind,
 }
 
 struct Port {
     name: String,
     ifname: String,
     slot: u16,
+    tunnel: Option<Tunnel>,
     root: Program,
     attached: Option<Attached>,
     /// What the device could not take, or it could not be attached to, was said.
@@ -105,10 +125,21 @@ struct Port {
     lost: DropCounts,
 }
 
+/// What a tunnel port has beside a device.
+struct Tunnel {
+    protocol: TunnelProtocol,
+    udp_port: u16,
+    local: Option<Ipv4Addr>,
+    /// For packets that controllers hand in: a packet socket can't give the device a destination.
+    sender: udp::Tunnel,
+}
+
 struct Attached {
     ifindex: u32,
     up: bool,
-    _link: TcLink,
+    hold: Hold,
+    /// It runs the root program of a process before.
+    inherited: bool,
 }
 
 impl Worker {
@@ -118,12 +149,53 @@ impl Worker {
             match commands.recv_timeout(LOOK.saturating_sub(last_look.elapsed())) {
                 Ok(command) => command(&mut self),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             if last_look.elapsed() >= LOOK {
                 self.refresh();
+                self.forget_left();
                 last_look = Instant::now();
             }
+        }
+        // What is pinned goes on.
+        if self.shared.pins.is_none() {
+            // Without pins, nothing can go wrong.
+            let _ = self.detach();
+        }
+    }
+
+    /// Let go of all devices, and of what is pinned.
+    pub(super) fn detach(&mut self) -> Result<(), Error> {
+        let ports = std::mem::take(&mut self.ports);
+        ports.into_iter().for_each(|(number, port)| port.let_go(number, &self.shared));
+        std::mem::take(&mut self.left).into_values().for_each(|left| left.hold.release());
+        Ok(self.shared.pins.as_ref().map_or(Ok(()), pins::Pins::clear).map_err(EbpfError::from)?)
+    }
+
+    /// Flows of this process are in force.
+    pub(super) fn take_over(&mut self) {
+        self.settled = Some(Instant::now());
+        self.refresh();
+    }
+
+    /// Let go of the ports that nobody has added again.
+    fn forget_left(&mut self) {
+        if self.settled.is_none_or(|settled| settled.elapsed() < CLAIM) {
+            return;
+        }
+        self.settled = None;
+        let Some(pins) = &self.shared.pins else { return };
+        for (number, Left { slot, hold, .. }) in std::mem::take(&mut self.left) {
+            pins::remove(&pins.hold(number, slot, hold.filter()));
+            hold.release();
+            self.free.push_back(slot);
+            if let Err(error) = self.shared.out_ports.put(&number.0.to_ne_bytes(), &[0; 8]) {
+                tracing::warn!(port = number.0, %error, "a port of the process before stays");
+            }
+        }
+        pins.clear_other_formats();
+        if let Err(error) = self.list_for_floods() {
+            tracing::warn!(%error, "ports of the process before stay");
         }
     }
 
@@ -135,20 +207,51 @@ impl Worker {
         if let Some(taken) = self.ports.get(&number) {
             return Err(Error::PortTaken { number, name: taken.name.clone() });
         }
-        let Attachment::Device { ifname } = &spec.attachment else {
-            return Err(EbpfError::Absent("tunnel ports").into());
+        let slot = match self.left.get(&number) {
+            // Its counters go on.
+            Some(left) => left.slot,
+            None => {
+                let slot = self.free.front().copied().ok_or(EbpfError::Absent("more than 1024 ports"))?;
+                self.shared.port_counters.clear(&u32::from(slot).to_ne_bytes()).map_err(EbpfError::from)?;
+                slot
+            }
         };
-        let slot = self.free.front().copied().ok_or(EbpfError::Absent("more than 1024 ports"))?;
-        self.shared.port_counters.clear(&u32::from(slot).to_ne_bytes()).map_err(EbpfError::from)?;
-        let root = Program::load("fb_root", &root(number, slot, &self.shared.programs)?);
+        let (ifname, tunnel, accepted) = match &spec.attachment {
+            Attachment::Device { ifname } => (ifname.clone(), None, None),
+            Attachment::Tunnel { protocol, udp_port, vni, local, options } => {
+                let sender = udp::Tunnel::sender(*protocol, *udp_port, *vni, *local, *options)?;
+                let value = tunnel_value(*protocol, *vni, *local, *options);
+                let put = self.shared.tunnels.put(&u32::from(slot).to_ne_bytes(), &value);
+                put.map_err(EbpfError::from)?;
+                let (protocol, udp_port, local) = (*protocol, *udp_port, *local);
+                let tunnel = Tunnel { protocol, udp_port, local, sender };
+                (spec.name.clone(), Some(tunnel), Some(Accepted { vni: *vni, local }))
+            }
+        };
+        let root = Program::load("fb_root", &root(number, slot, accepted, &self.shared)?);
         let root = root.map_err(EbpfError::from)?;
-        self.free.pop_front();
+        if let Some(tunnel) = &tunnel {
+            tunnel.make_device(&ifname)?;
+        }
+        let attached = match self.left.remove(&number) {
+            Some(left) => Some(Attached {
+                ifindex: left.hold.device().unwrap_or(0),
+                up: false,
+                hold: left.hold,
+                inherited: true,
+            }),
+            None => {
+                self.free.pop_front();
+                None
+            }
+        };
         let mut port = Port {
             name: spec.name.clone(),
-            ifname: ifname.clone(),
+            ifname,
             slot,
+            tunnel,
             root,
-            attached: None,
+            attached,
             refused: false,
             sent: Traffic::default(),
             lost: DropCounts::default(),
@@ -162,9 +265,12 @@ impl Worker {
     pub(super) fn remove(&mut self, number: PortNo) -> Result<(), Error> {
         let port = self.ports.remove(&number).ok_or(Error::NoSuchPort { number })?;
         self.state.ports.remove(number);
+        self.shared.controllers.forget(number);
         self.free.push_back(port.slot);
         let none = [0; 8];
-        self.shared.out_ports.put(&number.0.to_ne_bytes(), &none).map_err(EbpfError::from)?;
+        let put = self.shared.out_ports.put(&number.0.to_ne_bytes(), &none);
+        port.let_go(number, &self.shared);
+        put.map_err(EbpfError::from)?;
         self.list_for_floods()?;
         for (entry, key) in self.learned()? {
             if entry.port == number {
@@ -176,14 +282,22 @@ impl Worker {
 
     /// Tell the program which ports there are, by rising number.
     fn list_for_floods(&self) -> Result<(), Error> {
-        let count = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
         let put = |index: u32, value: u32| {
             self.shared.flood.put(&index.to_ne_bytes(), &value.to_ne_bytes()).map_err(EbpfError::from)
         };
-        for (index, number) in (1..).zip(self.ports.keys()) {
-            put(index, number.0)?;
+        for (list, tunnels) in [(FLOOD_LIST as u32, false), (ALL_LIST as u32, true)] {
+            let ports = self.ports.iter().map(|(number, port)| (*number, port.kind()));
+            let left = self.left.iter().map(|(number, left)| (*number, left.kind));
+            let ports: BTreeMap<PortNo, PortKind> = ports.chain(left).collect();
+            let ports = ports.into_iter().filter(|(_, kind)| tunnels || *kind != PortKind::Tunnel);
+            let mut count = 0;
+            for (number, _) in ports {
+                count += 1;
+                put(list + count, number.0)?;
+            }
+            put(list, count)?;
         }
-        Ok(put(0, count)?)
+        Ok(())
     }
 
     /// The addresses that NORMAL learned, the longest unseen of each port first.
@@ -222,10 +336,6 @@ impl Worker {
         }
     }
 
-    pub(super) fn set_packet_in_sink(&mut self, sink: PacketInSink) {
-        self.sink = Some(sink);
-    }
-
     pub(super) fn status(&self) -> Result<Vec<PortStatus>, Error> {
         self.ports.iter().map(|(number, port)| port.status(*number, &self.shared)).collect()
     }
@@ -236,12 +346,9 @@ impl Worker {
         let flows = self.flows.read().unwrap_or_else(PoisonError::into_inner);
         let verdict = flows.execute(&mut self.state, packet, &metadata, &actions, now, &mut Unobserved);
         drop(flows);
-        let sink = self.sink.as_ref();
-        let untaken = verdict.packet_ins.into_iter().map(|p| sink.is_some_and(|sink| sink(p)));
-        let untaken = untaken.filter(|taken| !taken).count();
+        verdict.packet_ins.into_iter().for_each(|packet| self.shared.controllers.tell(packet));
         if let Some(port) = self.ports.get_mut(&in_port) {
             verdict.lost.iter().chain(&verdict.drop).for_each(|drop| port.lost.count(drop.reason));
-            (0..untaken).for_each(|_| port.lost.count(DropReason::NoController));
         }
         for output in verdict.outputs {
             if let Some(port) = self.ports.get_mut(&output.port) {
@@ -251,15 +358,34 @@ impl Worker {
     }
 }
 
+impl Tunnel {
+    /// Have the device there.
+    fn make_device(&self, name: &str) -> Result<u32, Error> {
+        let Tunnel { protocol, udp_port, local, .. } = *self;
+        let local = local.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        tunnel::make(name, protocol, udp_port).map_err(|errno| Error::Tunnel {
+            protocol,
+            local,
+            udp_port,
+            errno,
+        })
+    }
+}
+
 impl Port {
     /// Compare with the device that has the name now: attach to another one, note what it is like.
     fn look(&mut self, number: PortNo, shared: &Shared) {
         let before = self.link();
-        let ifindex = nix::net::if_::if_nametoindex(self.ifname.as_str()).ok();
-        if self.attached.as_ref().map(|attached| attached.ifindex) != ifindex {
-            self.attached = None;
-            self.attached = ifindex.and_then(|ifindex| self.attach(ifindex));
+        let mut ifindex = nix::net::if_::if_nametoindex(self.ifname.as_str()).ok();
+        if let (None, Some(tunnel)) = (ifindex, &self.tunnel) {
+            // Somebody took it away.
+            ifindex = tunnel.make_device(&self.ifname).ok();
         }
+        if self.attached.as_ref().map(|attached| attached.ifindex) != ifindex {
+            self.detach(number, shared);
+            self.attached = ifindex.and_then(|ifindex| self.attach(number, ifindex, shared));
+        }
+        self.take_over(number, shared);
         let device = sys::Device::named(&self.ifname);
         if let Some(attached) = &mut self.attached {
             attached.up = device.as_ref().is_ok_and(|device| device.is_up().unwrap_or(false));
@@ -268,7 +394,7 @@ impl Port {
             Some(Attached { ifindex, up: true, .. }) => *ifindex,
             Some(_) | None => 0,
         };
-        let value = layout::port_value(ifindex, self.slot);
+        let value = layout::port_value(ifindex, self.slot, self.kind());
         if let Err(error) = shared.out_ports.put(&number.0.to_ne_bytes(), &value) {
             tracing::error!(port = self.name, %error, "nothing can be sent to the port");
         }
@@ -278,11 +404,37 @@ impl Port {
         }
     }
 
-    fn attach(&mut self, ifindex: u32) -> Option<Attached> {
-        match self.root.attach(ifindex) {
-            Ok(link) => {
+    /// Have this process's root program run, as soon as that leads somewhere.
+    fn take_over(&mut self, number: PortNo, shared: &Shared) {
+        let Some(attached) = &mut self.attached else { return };
+        if attached.inherited && shared.has_program() {
+            let path = shared.pins.as_ref().map(|pins| pins.hold(number, self.slot, attached.hold.filter()));
+            match attached.hold.update(&self.root, &path.unwrap_or_default()) {
+                Ok(()) => attached.inherited = false,
+                Err(errno) => tracing::warn!(device = self.ifname, %errno, "the port can't be taken over"),
+            }
+        }
+    }
+
+    /// Let go of the device.
+    fn detach(&mut self, number: PortNo, shared: &Shared) {
+        let Some(attached) = self.attached.take() else { return };
+        if let Some(pins) = &shared.pins {
+            pins::remove(&pins.hold(number, self.slot, attached.hold.filter()));
+        }
+        attached.hold.release();
+    }
+
+    fn attach(&mut self, number: PortNo, ifindex: u32, shared: &Shared) -> Option<Attached> {
+        let attached = Hold::attach(&self.root, ifindex).and_then(|mut hold| {
+            let path = shared.pins.as_ref().map(|pins| pins.hold(number, self.slot, hold.filter()));
+            path.map_or(Ok(()), |path| hold.pin(&self.root, &path))?;
+            Ok(hold)
+        });
+        match attached {
+            Ok(hold) => {
                 self.refused = false;
-                Some(Attached { ifindex, up: false, _link: link })
+                Some(Attached { ifindex, up: false, hold, inherited: false })
             }
             Err(errno) => {
                 if !std::mem::replace(&mut self.refused, true) {
@@ -291,6 +443,20 @@ impl Port {
                 None
             }
         }
+    }
+
+    /// Take away what was made for the port.
+    fn let_go(mut self, number: PortNo, shared: &Shared) {
+        self.detach(number, shared);
+        if self.tunnel.is_some()
+            && let Err(errno) = tunnel::remove(&self.ifname)
+        {
+            tracing::warn!(device = self.ifname, %errno, "the tunnel's device stays");
+        }
+    }
+
+    fn kind(&self) -> PortKind {
+        if self.tunnel.is_some() { PortKind::Tunnel } else { PortKind::Ordinary }
     }
 
     fn link(&self) -> Link {
@@ -310,31 +476,48 @@ impl Port {
         for reason in DropReason::all() {
             drops.add(reason, at(layout::DROPS + 8 * i16::from(reason as u8)));
         }
+        drops.add(DropReason::NoController, shared.controllers.untaken(number));
+        let unsent = match &self.tunnel {
+            Some(_) => tunnel::unsent(&self.ifname),
+            None => tunnel::Unsent::default(),
+        };
+        drops.add(DropReason::Unreachable, unsent.unreachable);
+        drops.add(DropReason::SendError, unsent.refused);
         let rx = Traffic { packets: at(layout::RX_PACKETS), bytes: at(layout::RX_BYTES), errors: 0 };
         let tx = Traffic {
             packets: at(layout::TX_PACKETS) + self.sent.packets,
             bytes: at(layout::TX_BYTES) + self.sent.bytes,
-            errors: at(layout::TX_ERRORS) + self.sent.errors,
+            errors: at(layout::TX_ERRORS) + self.sent.errors + unsent.unreachable + unsent.refused,
         };
         Ok(PortStatus { number, link: self.link(), rx, tx, drops })
     }
 
     fn send(&mut self, socket: &OwnedFd, output: &Output) {
-        let address = match &self.attached {
-            Some(Attached { ifindex, up: true, .. }) => sys::packet_address(*ifindex),
-            Some(_) | None => None,
+        let result = match (&self.attached, &self.tunnel) {
+            (Some(Attached { up: true, .. }), Some(_)) if output.tunnel.dst.is_unspecified() => {
+                self.sent.errors += 1;
+                return self.lost.count(DropReason::NoTunnelDst);
+            }
+            (Some(Attached { up: true, .. }), Some(tunnel)) => {
+                tunnel.sender.send(&output.frame, &output.tunnel)
+            }
+            (Some(Attached { ifindex, up: true, .. }), None) => {
+                sys::packet_address(*ifindex).ok_or(Errno::ENODEV).and_then(|address| {
+                    let flags = MsgFlags::MSG_DONTWAIT;
+                    sendto(socket.as_raw_fd(), &output.frame, &address, flags).map(drop)
+                })
+            }
+            (Some(_) | None, _) => Err(Errno::ENETDOWN),
         };
-        let result = address
-            .ok_or(Errno::ENETDOWN)
-            .and_then(|address| sendto(socket.as_raw_fd(), &output.frame, &address, MsgFlags::MSG_DONTWAIT));
         match result {
-            Ok(_) => self.sent.count(output.frame.len()),
+            Ok(()) => self.sent.count(output.frame.len()),
             Err(errno) => {
                 self.sent.errors += 1;
                 self.lost.count(match errno {
                     Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::Congestion,
                     Errno::EMSGSIZE => DropReason::TooBig,
                     Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => DropReason::PortDown,
+                    Errno::ENETUNREACH | Errno::EHOSTUNREACH => DropReason::Unreachable,
                     _ => DropReason::SendError,
                 });
             }
@@ -342,18 +525,42 @@ impl Port {
     }
 }
 
-/// The program on a port's device: it says which port this is, and goes on in the program in force.
-fn root(number: PortNo, slot: u16, programs: &Map) -> Result<Code, EbpfError> {
-    use super::compile::{CompileError, SKB_CB, TC_ACT_SHOT};
-    let mut asm = Asm::default();
-    asm.mov(R6, R1);
-    asm.store_imm(Size::W, R6, SKB_CB, number.0.cast_signed());
-    asm.store_imm(Size::W, R6, SKB_CB + 4, slot.into());
-    asm.map(R2, programs.fd());
-    asm.set(R3, 0);
-    asm.call(Helper::TailCall);
-    // Only without a program.
-    asm.set(R0, TC_ACT_SHOT);
-    asm.exit();
-    Ok(asm.finish().map_err(CompileError::from)?)
+/// What the program has to know of a tunnel port.
+fn tunnel_value(
+    protocol: TunnelProtocol,
+    vni: u32,
+    local: Option<Ipv4Addr>,
+    OptionMap { class, kind }: OptionMap,
+) -> [u8; layout::TUNNEL_VALUE] {
+    let local = local.map_or(0, Ipv4Addr::to_bits);
+    let [c0, c1] = class.to_be_bytes();
+    let option = match protocol {
+        // 1 is the length of its value, in words.
+        TunnelProtocol::Geneve => u32::from_ne_bytes([c0, c1, kind, 1]),
+        TunnelProtocol::Vxlan => 0,
+    };
+    let words = [u64::from(local) << 32 | u64::from(vni), option.into()];
+    let mut value = [0; layout::TUNNEL_VALUE];
+    for (bytes, word) in value.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    value
+}
+
+/// The ports that a process before left, but for those whose devices are gone.
+fn inherited(shared: &Shared) -> BTreeMap<PortNo, Left> {
+    let mut left = BTreeMap::new();
+    let Some(pins) = &shared.pins else { return left };
+    for (number, slot, filter) in pins.holds() {
+        let path = pins.hold(number, slot, filter);
+        match Hold::pinned(&path, filter) {
+            Ok(hold) if hold.device().is_ok_and(|ifindex| ifindex != 0) => {
+                let value = shared.out_ports.get(&number.0.to_ne_bytes()).ok().flatten();
+                let kind = layout::port_kind(&value.unwrap_or_default());
+                left.insert(number, Left { slot, hold, kind });
+            }
+            Ok(_) | Err(_) => pins::remove(&path),
+        }
+    }
+    left
 }

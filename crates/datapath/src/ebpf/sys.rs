@@ -1,12 +1,18 @@
-//! bpf(2), the one system call that no crate in use has a safe form for: all `unsafe` of the datapath.
+//! bpf(2), the one system call that no crate in use has a safe form for, and the memory of ring buffers: all
+//! `unsafe` of this datapath.
 //!
 //! Each function is one command with the part of `union bpf_attr` (linux/bpf.h) that it reads, as a
 //! structure of integers. Pointers in there are to slices of the caller, alive during the call, with the
 //! lengths that the kernel is told or that the map was made with.
 
 use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use std::ffi::{CStr, c_void};
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
@@ -16,8 +22,12 @@ const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 #[cfg(test)]
 const PROG_TEST_RUN: libc::c_int = 10;
+const OBJ_PIN: libc::c_int = 6;
+const OBJ_GET: libc::c_int = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BTF_LOAD: libc::c_int = 18;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_UPDATE: libc::c_int = 29;
 
 /// BPF_PROG_TYPE_SCHED_CLS
 const SCHED_CLS: u32 = 3;
@@ -114,6 +124,34 @@ struct LinkAttributes {
     revision: u64,
 }
 
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdateAttributes {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ObjectAttributes {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttributes {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+impl Attributes for LinkUpdateAttributes {}
+impl Attributes for ObjectAttributes {}
+impl Attributes for InfoAttributes {}
 impl Attributes for MapAttributes {}
 impl Attributes for ElementAttributes {}
 impl Attributes for ProgramAttributes {}
@@ -122,7 +160,8 @@ impl Attributes for TestAttributes {}
 impl Attributes for LinkAttributes {}
 impl Attributes for BtfAttributes {}
 
-/// What a new map is like.
+/// What a map is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MapShape {
     /// BPF_MAP_TYPE_*
     pub(super) kind: u32,
@@ -232,6 +271,51 @@ pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32) -> Result<Owned
     bpf(LINK_CREATE, &mut attributes).map(owned)
 }
 
+/// BPF_LINK_UPDATE: run this program in place of the one before, from one packet to the next.
+pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+    let (link, program) = (link.as_raw_fd().cast_unsigned(), program.as_raw_fd().cast_unsigned());
+    let mut attributes = LinkUpdateAttributes { link, program, ..LinkUpdateAttributes::default() };
+    bpf(LINK_UPDATE, &mut attributes).map(drop)
+}
+
+/// BPF_OBJ_PIN: give a map or a link a name in a bpf file system, by which it outlives the process.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+    let fd = object.as_raw_fd().cast_unsigned();
+    bpf(OBJ_PIN, &mut ObjectAttributes { path: path.as_ptr() as u64, fd, flags: 0 }).map(drop)
+}
+
+/// BPF_OBJ_GET: what has the name.
+pub(super) fn pinned(path: &CStr) -> Result<OwnedFd, Errno> {
+    bpf(OBJ_GET, &mut ObjectAttributes { path: path.as_ptr() as u64, fd: 0, flags: 0 }).map(owned)
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD of a map, as far as it is its shape.
+pub(super) fn map_shape(map: BorrowedFd<'_>) -> Result<MapShape, Errno> {
+    let [kind, _id, key_size, value_size, max_entries, flags] = info(map)?;
+    Ok(MapShape { kind, key_size, value_size, max_entries, flags })
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD of a tcx link: the index of its device, 0 where that is gone.
+pub(super) fn link_device(link: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let [_kind, _id, _program, _padding, ifindex, _attach_type] = info(link)?;
+    Ok(ifindex)
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD of a program: its number.
+pub(super) fn program_id(program: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let [_kind, id, ..] = info(program)?;
+    Ok(id)
+}
+
+/// The beginning of what the kernel says of an object.
+fn info(object: BorrowedFd<'_>) -> Result<[u32; 6], Errno> {
+    let mut numbers = [0u32; 6];
+    let (fd, info) = (object.as_raw_fd().cast_unsigned(), numbers.as_mut_ptr() as u64);
+    let length = size_of_val(&numbers) as u32;
+    bpf(OBJ_GET_INFO_BY_FD, &mut InfoAttributes { fd, length, info })?;
+    Ok(numbers)
+}
+
 #[cfg(test)]
 /// What a test run gave.
 pub(super) struct TestRun {
@@ -261,6 +345,114 @@ pub(super) fn test_run(
     };
     bpf(PROG_TEST_RUN, &mut attributes)?;
     Ok(TestRun { result: attributes.result, duration: attributes.duration })
+}
+
+/// The reader's side of a ring buffer (BPF_MAP_TYPE_RINGBUF; Linux, Documentation/bpf/ringbuf.rst): one page with the
+/// reader's position, one with the writers', then the data, twice, so that every record lies in one piece.
+pub(super) struct Ring {
+    fd: OwnedFd,
+    consumer: NonNull<c_void>,
+    producer: NonNull<c_void>,
+    page: usize,
+    size: usize,
+}
+
+/// A record's header: its length, with two bits that say that it is still written, and that it is to be skipped.
+const RING_HEADER: u64 = 8;
+const RING_BUSY: u32 = 1 << 31;
+const RING_DISCARDED: u32 = 1 << 30;
+
+#[allow(unsafe_code, reason = "memory that is shared with the kernel has no safe form")]
+impl Ring {
+    /// Map the ring buffer, which has `size` bytes of data.
+    pub(super) fn map(ring: BorrowedFd<'_>, size: u32) -> Result<Ring, Errno> {
+        let (size, page) = (size as usize, page_size());
+        let fd = ring.try_clone_to_owned().map_err(|error| errno(&error))?;
+        let map = |length: usize, protection, at: usize| {
+            let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
+            let at = libc::off_t::try_from(at).map_err(|_| Errno::EINVAL)?;
+            // SAFETY: no address is asked for, so that nothing that is there is mapped over.
+            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &fd, at) }
+        };
+        let consumer = map(page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
+        match map(page + 2 * size, ProtFlags::PROT_READ, page) {
+            Ok(producer) => Ok(Ring { fd, consumer, producer, page, size }),
+            Err(errno) => {
+                // SAFETY: mapped above, with this length, and nothing points to it.
+                let _ = unsafe { munmap(consumer, page) };
+                Err(errno)
+            }
+        }
+    }
+
+    /// The next record, if one is whole.
+    pub(super) fn next(&mut self) -> Option<Vec<u8>> {
+        // SAFETY: both pages begin with a position of 64 bits, aligned, alive as long as self, which both
+        // sides access atomically.
+        let (consumer, producer) = unsafe {
+            (&*self.consumer.as_ptr().cast::<AtomicU64>(), &*self.producer.as_ptr().cast::<AtomicU64>())
+        };
+        loop {
+            let position = consumer.load(Ordering::Relaxed);
+            if position >= producer.load(Ordering::Acquire) {
+                return None;
+            }
+            let at = self.page + (position as usize & (self.size - 1));
+            // SAFETY: the offset is within the first copy of the data, at a multiple of 8, where the kernel
+            // keeps a record's header, which it writes atomically.
+            let header = unsafe { &*self.producer.as_ptr().byte_add(at).cast::<AtomicU32>() };
+            let header = header.load(Ordering::Acquire);
+            if header & RING_BUSY != 0 {
+                return None;
+            }
+            let length = (header & !(RING_BUSY | RING_DISCARDED)) as usize;
+            let record = (header & RING_DISCARDED == 0 && length < self.size).then(|| {
+                let data = at + RING_HEADER as usize;
+                // SAFETY: a record is shorter than the data, and behind the data it is mapped once more; its
+                // writer is done with it, and no other begins before the position moves on.
+                unsafe {
+                    let begin = self.producer.as_ptr().byte_add(data).cast::<u8>();
+                    std::slice::from_raw_parts(begin, length).to_vec()
+                }
+            });
+            let next = position + (length as u64 + RING_HEADER).next_multiple_of(8);
+            consumer.store(next, Ordering::Release);
+            if record.is_some() {
+                return record;
+            }
+        }
+    }
+}
+
+impl AsFd for Ring {
+    /// Readable when there is a record.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[allow(unsafe_code, reason = "memory that is shared with the kernel has no safe form")]
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with these lengths, and nothing points there but this.
+        unsafe {
+            let _ = munmap(self.consumer, self.page);
+            let _ = munmap(self.producer, self.page + 2 * self.size);
+        }
+    }
+}
+
+// SAFETY: the mappings are of the process, not of a thread, and `next` takes the reader's side for itself.
+#[allow(unsafe_code, reason = "the pointers keep it from being Send by itself")]
+unsafe impl Send for Ring {}
+
+fn page_size() -> usize {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(4096)
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 #[allow(unsafe_code, reason = "bpf(2) has no safe form")]

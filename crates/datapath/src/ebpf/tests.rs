@@ -3,5 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bed;
+mod control;
 mod differential;
+mod ipv6;
+mod punts;
 mod refusals;
+mod reuse;
+mod scale;
+mod tunnels;
+mod vlan;

@@ -16,7 +16,7 @@
 //!   times a second.
 
 mod device;
-mod udp;
+pub(crate) mod udp;
 mod worker;
 
 use crate::{
@@ -93,6 +93,14 @@ impl Drop for Userspace {
 impl Datapath for Userspace {
     fn kind(&self) -> &'static str {
         "userspace"
+    }
+
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        Ok(())
     }
 
     fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {

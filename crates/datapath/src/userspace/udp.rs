@@ -19,7 +19,7 @@ const BUFFER: i32 = 2 << 20;
 const CONTROL: usize = 64;
 
 /// A tunnel's socket.
-pub(super) struct Tunnel {
+pub(crate) struct Tunnel {
     socket: OwnedFd,
     protocol: TunnelProtocol,
     udp_port: u16,
@@ -56,6 +56,32 @@ impl Tunnel {
         local: Option<Ipv4Addr>,
         options: OptionMap,
     ) -> Result<Tunnel, Error> {
+        Tunnel::bound(protocol, udp_port, udp_port, vni, local, options)
+    }
+
+    /// One that only sends, from any UDP port of its own: the kernel's device receives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tunnel::open`].
+    pub(crate) fn sender(
+        protocol: TunnelProtocol,
+        udp_port: u16,
+        vni: u32,
+        local: Option<Ipv4Addr>,
+        options: OptionMap,
+    ) -> Result<Tunnel, Error> {
+        Tunnel::bound(protocol, 0, udp_port, vni, local, options)
+    }
+
+    fn bound(
+        protocol: TunnelProtocol,
+        own_port: u16,
+        udp_port: u16,
+        vni: u32,
+        local: Option<Ipv4Addr>,
+        options: OptionMap,
+    ) -> Result<Tunnel, Error> {
         let local = local.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let open = || {
             let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -71,7 +97,7 @@ impl Tunnel {
                 sys::set_int_option(&socket, libc::SOL_SOCKET, forced, BUFFER)
                     .or_else(|_| sys::set_int_option(&socket, libc::SOL_SOCKET, plain, BUFFER))?;
             }
-            bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(local, udp_port)))?;
+            bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(local, own_port)))?;
             Ok(Tunnel { socket, protocol, udp_port, vni, options })
         };
         open().map_err(|errno| Error::Tunnel { protocol, local, udp_port, errno })
@@ -115,7 +141,7 @@ impl Tunnel {
     /// # Errors
     ///
     /// As [`super::device::Device::send`], and ENETUNREACH or EHOSTUNREACH where no route leads there.
-    pub(super) fn send(&self, frame: &[u8], key: &TunnelKey) -> Result<(), Errno> {
+    pub(crate) fn send(&self, frame: &[u8], key: &TunnelKey) -> Result<(), Errno> {
         // 0 is what flows read where there is no option, so it needs none.
         let metadata = Some(key.metadata[0] as u32).filter(|value| *value != 0);
         let header = tunnel::encode(self.protocol, &TunnelHeader { vni: self.vni, metadata }, self.options);

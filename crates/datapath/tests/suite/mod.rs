@@ -14,7 +14,7 @@
 use crate::common::{Namespace, attach_host, eventually, host, pings, tcp_passes};
 use footbridge_datapath::{Attachment, Change, Datapath, Link, PortSpec, PortStatus};
 use footbridge_openflow::text::parse_flow;
-use footbridge_openflow::{PortNames, PortNo};
+use footbridge_openflow::{Field, PortNames, PortNo};
 use footbridge_pipeline::{DropReason, FlowId, Time};
 use std::time::{Duration, Instant};
 
@@ -246,6 +246,25 @@ pub(crate) fn carries_tcp_at_a_sane_speed(factory: Factory) {
     let rate = BYTES as f64 * 8e-6 / start.elapsed().as_secs_f64();
     println!("{rate:.0} Mbit/s");
     assert!(rate > 20.0, "{rate:.0} Mbit/s");
+}
+
+/// What a flow sends to the controllers arrives there whole, with what is known of it; while nobody takes
+/// it, it is counted.
+pub(crate) fn hands_packets_to_the_controllers(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, _b) = (bed.host(1, "a"), bed.host(2, "b"));
+    a.must("ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0");
+    bed.flows(&["cookie=5,icmp actions=load:7->NXM_NX_REG3[],CONTROLLER:20"]);
+    assert!(!pings(&a, "10.0.0.2"));
+    let untaken = || bed.status(1).drops.of(DropReason::NoController) == 3;
+    eventually("they are counted", Duration::from_secs(2), untaken);
+    let (sender, taken) = std::sync::mpsc::channel();
+    bed.datapath.set_packet_in_sink(Box::new(move |packet| sender.send(packet).is_ok())).unwrap();
+    assert!(a.run("ping -q -c 1 -W 1 -s 1400 10.0.0.2").is_err());
+    let packet = taken.recv_timeout(Duration::from_secs(2)).unwrap();
+    assert_eq!((packet.cookie, packet.in_port, packet.frame.len()), (5, PortNo(1), 1442));
+    assert_eq!(packet.key.get(Field::Reg3), 7);
+    assert_eq!(bed.status(1).drops.of(DropReason::NoController), 3);
 }
 
 /// Whatever pipeline a packet sees, it sees whole: of two pipelines that mark packets by two fields,

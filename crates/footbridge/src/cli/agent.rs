@@ -5,9 +5,8 @@ use crate::cli::{fail, log_to_stderr};
 use crate::lab::netns;
 use crate::lab::record::{RUN, STATE};
 use clap::{Args, ValueEnum};
-use footbridge_datapath::Datapath;
-use footbridge_datapath::ebpf::Ebpf;
-use footbridge_datapath::userspace::Userspace;
+use footbridge_datapath::DatapathChoice;
+use footbridge_datapath::ebpf::pins;
 use footbridge_node::agent::{self, AgentConfig};
 use footbridge_node::bridge::ovs::{OvsAddress, OvsAddressError};
 use footbridge_node::{NodeConfig, Subnet, TunnelType};
@@ -19,7 +18,8 @@ use std::str::FromStr;
 /// Run a node's agent: bridge, flows, routes, devices.
 ///
 /// Runs until SIGTERM or SIGINT; devices, routes and guards then stay as they are, so that the network
-/// is neither opened nor torn down; an Open vSwitch goes on forwarding. Exit status 0 after a clean end, 1 when it could not start.
+/// is neither opened nor torn down; an Open vSwitch goes on forwarding, and so does the ebpf datapath (see
+/// `footbridge detach`). Exit status 0 after a clean end, 1 when it could not start.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Which of the cluster's nodes this is
@@ -56,6 +56,10 @@ pub(crate) struct Arguments {
     /// How frames are moved by our own bridge
     #[arg(long, value_enum, default_value_t = DatapathKind::Auto)]
     datapath: DatapathKind,
+    /// Where the ebpf datapath is pinned, so that packets go on without the agent [default:
+    /// /sys/fs/bpf/footbridge/BRIDGE]
+    #[arg(long, value_name = "DIR")]
+    pins: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, also by module
     #[arg(long, value_name = "FILTER", env = "FOOTBRIDGE_LOG", default_value = "info")]
     log: String,
@@ -126,19 +130,19 @@ impl DatapathKind {
     pub(crate) fn carries_a_node(self) -> Result<(), &'static str> {
         match self {
             DatapathKind::Auto | DatapathKind::Userspace => Ok(()),
-            DatapathKind::Ebpf => Err(
-                "the ebpf datapath can't do a node's ct(), conjunctions and tunnel yet: use --datapath userspace or auto",
-            ),
+            DatapathKind::Ebpf => {
+                Err("the ebpf datapath can't do a node's ct() yet: use --datapath userspace or auto")
+            }
         }
     }
 
-    /// Start it, in the calling thread's network namespace. `auto` is `userspace` until the other one carries
-    /// a node's pipeline.
-    pub(crate) fn start(self) -> Result<Box<dyn Datapath>, footbridge_datapath::Error> {
-        Ok(match self {
-            DatapathKind::Auto | DatapathKind::Userspace => Box::new(Userspace::start()?),
-            DatapathKind::Ebpf => Box::new(Ebpf::start()?),
-        })
+    /// The same for the datapath.
+    pub(crate) fn choice(self) -> DatapathChoice {
+        match self {
+            DatapathKind::Auto => DatapathChoice::Auto,
+            DatapathKind::Ebpf => DatapathChoice::Ebpf,
+            DatapathKind::Userspace => DatapathChoice::Userspace,
+        }
     }
 }
 
@@ -174,6 +178,8 @@ impl Arguments {
             WhichBridge::Own(name) => (name, None),
             WhichBridge::OpenVswitch(address) => (address.bridge().to_owned(), Some(address)),
         };
+        let (datapath, pins) =
+            (self.datapath.choice(), self.pins.unwrap_or_else(|| pins::directory([&bridge[..]])));
         let node = NodeConfig {
             node: self.node,
             bridge,
@@ -185,6 +191,7 @@ impl Arguments {
             },
             service_cidr: self.service_cidr,
         };
-        AgentConfig { node, cluster: self.cluster, run_dir: self.run_dir, state_dir: self.state_dir, ovs }
+        let (cluster, run_dir, state_dir) = (self.cluster, self.run_dir, self.state_dir);
+        AgentConfig { node, cluster, run_dir, state_dir, ovs, datapath, pins }
     }
 }

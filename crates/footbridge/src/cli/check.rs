@@ -145,7 +145,7 @@ fn ebpf() -> Row {
     .unwrap_or_else(|_| Err("the attempt failed".into()));
     let note = match &tried {
         Ok(Link::Up | Link::Down) => "for switch --datapath ebpf".to_owned(),
-        Ok(Link::Absent) => "for switch --datapath ebpf: no tcx links".to_owned(),
+        Ok(Link::Absent) => "for switch --datapath ebpf: no device takes one".to_owned(),
         Err(why) => format!("for switch --datapath ebpf: {}", why.lines().next().unwrap_or_default()),
     };
     let has = matches!(tried, Ok(Link::Up | Link::Down));

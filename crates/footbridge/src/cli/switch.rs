@@ -7,6 +7,7 @@ use crate::cli::{fail, log_to_stderr};
 use crate::lab::netns;
 use crate::lab::record::RUN;
 use clap::{Args, Subcommand};
+use footbridge_datapath::ebpf::pins;
 use footbridge_openflow::wire::TlvTable;
 use footbridge_switch::Bridge;
 use footbridge_switch::control::{self, PortRequest, Reply, Request, Server};
@@ -21,7 +22,8 @@ use std::sync::Arc;
 /// Run an OpenFlow switch alone, for ovs-ofctl or any controller.
 ///
 /// Without flows it drops everything (fail-mode secure); a controller that goes away leaves the flows as
-/// they are. ovs-ofctl finds it with OVS_RUNDIR set to the run directory. Runs until SIGTERM or SIGINT.
+/// they are. With --datapath ebpf, a switch that follows one that was killed goes on with that one's flows until the
+/// first change of its own, which replaces them all. ovs-ofctl finds it with OVS_RUNDIR set to the run directory. Runs until SIGTERM or SIGINT.
 /// Devices should have no addresses: the host's own stack still sees what they receive.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -49,9 +51,35 @@ pub(crate) struct Arguments {
     /// How frames are moved
     #[arg(long, value_enum, default_value_t = DatapathKind::Auto)]
     datapath: DatapathKind,
+    /// Where the ebpf datapath is pinned, so that packets go on when the switch is killed [default:
+    /// /sys/fs/bpf/footbridge/BRIDGE]
+    #[arg(long, value_name = "DIR")]
+    pins: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, also by module
     #[arg(long, value_name = "FILTER", env = "FOOTBRIDGE_LOG", default_value = "info")]
     log: String,
+}
+
+/// Take away what an ebpf datapath left when it was killed, or when its agent ended: nothing is attached any more.
+#[derive(Debug, Args)]
+pub(crate) struct Detach {
+    /// The bridge
+    #[arg(long, value_name = "NAME", default_value = "br-int", value_parser = bridge_name)]
+    bridge: String,
+    /// Where it is pinned [default: /sys/fs/bpf/footbridge/BRIDGE]
+    #[arg(long, value_name = "DIR")]
+    pins: Option<PathBuf>,
+}
+
+impl Detach {
+    /// Do it.
+    pub(crate) fn run(self) -> ExitCode {
+        let pins = self.pins.unwrap_or_else(|| pins::directory([&self.bridge[..]]));
+        match pins::detach(&pins) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        }
+    }
 }
 
 /// Attach and detach ports of a running switch.
@@ -101,7 +129,8 @@ impl Arguments {
 
     async fn serve(self) -> Result<(), Box<dyn Error>> {
         let mut signals = Signals::new()?;
-        let bridge = Arc::new(Bridge::new(&self.bridge, self.datapath.start()?)?);
+        let pins = self.pins.unwrap_or_else(|| pins::directory([&self.bridge[..]]));
+        let bridge = Arc::new(Bridge::new(&self.bridge, self.datapath.choice().start(&pins)?)?);
         let socket = |kind: &str| self.run_dir.join(format!("{}.{kind}", self.bridge));
         let control = tokio::spawn(Server::bind(&socket("ctl"), Arc::clone(&bridge))?.run());
         for port in self.ports {
@@ -123,6 +152,7 @@ impl Arguments {
         control.abort();
         // It ends with the abort; only then is its socket gone.
         drop(control.await);
+        bridge.detach()?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 use super::LabError;
 use super::process::Process;
 use clap::ValueEnum;
+use footbridge_datapath::ebpf::pins;
 use footbridge_node::Subnet;
 use footbridge_node::bridge::ovs::OvsAddress;
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,16 @@ impl Places {
         self.state().join(node)
     }
 
+    /// Where the lab's datapaths are pinned, one directory a node.
+    fn pins(&self) -> PathBuf {
+        pins::directory([&self.name[..]])
+    }
+
+    /// Where a node's datapath is pinned.
+    pub(crate) fn node_pins(&self, node: &str) -> PathBuf {
+        pins::directory([&self.name[..], node])
+    }
+
     /// A member's /etc/hosts.
     pub(crate) fn hosts(&self, member: &str) -> PathBuf {
         self.run().join("hosts").join(member)
@@ -203,6 +214,12 @@ impl Places {
                 _ => {}
             }
         }
+        for node in fs::read_dir(self.pins()).into_iter().flatten().flatten() {
+            let failed = |e| LabError::io(format!("detach {}", node.path().display()), io::Error::other(e));
+            pins::detach(&node.path()).map_err(failed)?;
+        }
+        // Where there were none, nothing is there.
+        let _gone = fs::remove_dir(self.pins());
         let marker = Path::new(RUN).join(MADE_NAMES);
         let last = fs::read_dir(RUN).is_ok_and(|entries| entries.flatten().all(|e| e.path() == marker));
         if last && marker.exists() {

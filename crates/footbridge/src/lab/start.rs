@@ -63,7 +63,9 @@ impl Lab {
             .arg(&state)
             .args(["--service-cidr", &self.record.service_cidr.to_string()])
             .args(["--tunnel-type", self.tunnel_type])
-            .args(["--datapath", self.datapath]);
+            .args(["--datapath", self.datapath])
+            .arg("--pins")
+            .arg(self.places.node_pins(node));
         if self.record.bridge == BridgeKind::OpenVswitch {
             command.args(["--bridge", &self.places.open_vswitch(node).to_string()]);
         }

@@ -12,6 +12,8 @@ fn idle_agent(directory: &Path) -> AgentConfig {
         run_dir: directory.join("run"),
         state_dir: directory.join("state"),
         ovs: None,
+        datapath: DatapathChoice::Userspace,
+        pins: directory.join("pins"),
     }
 }
 

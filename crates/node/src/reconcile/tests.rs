@@ -95,6 +95,14 @@ impl Datapath for Fake {
         "fake"
     }
 
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn add_port(&mut self, port: &PortSpec) -> Result<(), Error> {
         self.going()?;
         if self.no_tunnels && matches!(port.attachment, Attachment::Tunnel { .. }) {

@@ -60,14 +60,11 @@ impl Failure {
     }
 }
 
-/// What a compiling datapath refuses has the code of an action or a match that the switch does not have.
+/// What a compiling datapath refuses has the code of an action that the switch does not have.
 fn of_datapath(error: &footbridge_datapath::Error) -> ErrorCode {
     match error {
         footbridge_datapath::Error::Ebpf(EbpfError::Compile(error)) => match error {
             CompileError::Flow(Unsupported { what: What::Action(_), .. }) => ErrorCode::BacBadType,
-            CompileError::Flow(Unsupported { what: What::Field(_), .. }) => ErrorCode::BacBadArgument,
-            CompileError::Flow(Unsupported { what: What::Match(_), .. }) => ErrorCode::BmcBadField,
-            CompileError::Loop(_) | CompileError::Deep(_) => ErrorCode::BacBadArgument,
             CompileError::Size(_) => ErrorCode::FmfcTableFull,
         },
         _ => ErrorCode::FmfcUnknown,

@@ -4,29 +4,41 @@
 //! masked words, in the evaluator and here alike. Behind them are the packet words as they stand in the
 //! frame, so that an output writes what differs. All of it is zeroed, as far as a program uses it, when
 //! a packet comes in; the verifier knows nothing of the values, so that each table is verified once.
+//!
+//! A frame that is sent can come in again by another port within the same call, where something redirects it
+//! there (`tc … action mirred ingress redirect`, before Linux 6.8), while the run that sent it has more to do. So there are
+//! [`RUNS`] of it on each CPU, and of all else that a packet has.
 
 use footbridge_openflow::Field;
 use footbridge_openflow::key::KEY_WORDS;
+use footbridge_pipeline::PortKind;
 
 /// The words of some fields that come together.
+#[derive(Clone, Copy)]
 pub(crate) struct Words(&'static [Field]);
 
 /// The Ethernet header, and the tag.
 pub(crate) const ETHERNET: Words = Words(&[Field::EthDst, Field::EthSrc]);
 /// ARP and RARP.
 pub(crate) const ARP: Words = Words(&[Field::ArpSpa, Field::ArpSha, Field::ArpTha]);
-/// IPv4, and what it carries.
-pub(crate) const IPV4: Words = Words(&[Field::NwSrc, Field::NwProto, Field::TcpSrc]);
+/// IPv4 addresses.
+pub(crate) const IPV4: Words = Words(&[Field::NwSrc]);
+/// IPv6 addresses.
+pub(crate) const IPV6: Words = Words(&[Field::Ipv6Src, Field::Ipv6Dst]);
+/// What both have, and what they carry.
+pub(crate) const IP: Words = Words(&[Field::NwProto, Field::TcpSrc]);
+/// IPv6 neighbour discovery.
+pub(crate) const ND: Words = Words(&[Field::NdTarget, Field::NdSll, Field::NdTll, Field::NdReserved]);
 
 impl Words {
-    /// Whether the word is one of them.
-    pub(crate) fn has(&self, number: u8) -> bool {
-        self.0.iter().any(|field| word(*field) == number)
+    /// Their numbers, of wide fields both.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().flat_map(|field| (0..field.width().div_ceil(64)).map(|half| word(*field) + half as u8))
     }
 
-    /// Their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
-        self.0.iter().map(|field| word(*field))
+    /// Whether some of them are among others.
+    pub(crate) fn meet(&self, others: &std::collections::BTreeSet<u8>) -> bool {
+        self.iter().any(|word| others.contains(&word))
     }
 }
 
@@ -52,24 +64,159 @@ pub(crate) fn frame_word(number: u8) -> i16 {
 
 const WORDS: i16 = KEY_WORDS as i16 * 8;
 
-/// Where the network header begins in the frame, 0 where none was read whole; 32 bits, as those below.
-pub(crate) const L3: i16 = 2 * WORDS;
-/// Where the transport header begins, 0 for none.
-pub(crate) const L4: i16 = L3 + 4;
-/// The protocol of the transport header.
-pub(crate) const L4_PROTO: i16 = L3 + 8;
-/// Not 0 when the packet was sent somewhere.
-pub(crate) const SENT: i16 = L3 + 12;
-/// Not 0 when an output failed since the last lookup, and was counted.
-pub(crate) const LOST: i16 = L3 + 16;
-/// The frame's length, its tag included.
-pub(crate) const LENGTH: i16 = L3 + 20;
-/// When the packet came in, nanoseconds of CLOCK_BOOTTIME; 64 bits.
-pub(crate) const NOW: i16 = L3 + 24;
-/// Where headers are read to; 64 bytes.
-pub(crate) const RAW: i16 = L3 + 32;
+/// Numbers of 32 or 64 bits behind the words, one behind the other.
+macro_rules! numbers {
+    ($first:expr; $($(#[$doc:meta])* $name:ident $bytes:literal;)*) => {
+        numbers!(@ $first; $($(#[$doc])* $name $bytes;)*);
+    };
+    (@ $at:expr; $(#[$doc:meta])* $name:ident $bytes:literal; $($rest:tt)*) => {
+        $(#[$doc])*
+        pub(crate) const $name: i16 = $at;
+        const _: () = assert!($name % if $bytes > 8 { 8 } else { $bytes } == 0);
+        numbers!(@ $name + $bytes; $($rest)*);
+    };
+    (@ $at:expr;) => {
+        const NUMBERS_END: i16 = $at;
+    };
+}
+
+numbers! {
+    2 * WORDS;
+    /// Where the network header begins in the frame, 0 where none was read whole.
+    L3 4;
+    /// Where the transport header begins, 0 for none.
+    L4 4;
+    /// The protocol of the transport header.
+    L4_PROTO 4;
+    /// How often the packet was sent.
+    SENT 4;
+    /// How the last look-up, or what came after it, ended: 0, or one of the two below.
+    ENDED 4;
+    /// How many look-ups are nested; and how many there were.
+    DEPTH 4;
+    LOOKUPS 4;
+    /// 1 where the next look-up is nested in one of the same or a higher table.
+    DEEPENS 4;
+    /// How many lists were left, and how many copies there are of the packet.
+    FRAMED 4;
+    COPIED 4;
+    /// How many values were pushed.
+    PUSHED_COUNT 4;
+    /// The slot of the flow whose list this is.
+    FOUND_SLOT 4;
+    /// The value that `pop` gives, 0 for none.
+    PUSHED_TOP 8;
+    /// With bit 32: in_port, while a look-up is made with another.
+    SWAPPED 8;
+    /// How many tags are known; how many of them `push_vlan` covered; the tag when they were settled last.
+    TAG_COUNT 4;
+    TAGS_COVERED 4;
+    TCI_SETTLED 4;
+    /// How many tags of those the frame had when it came in; and has.
+    FIRST_TAGS 4;
+    FRAME_TAG_COUNT 4;
+    UNUSED_TAG 4;
+    /// The known tags, and those of the frame.
+    TAG_LIST 16;
+    FRAME_TAGS 16;
+    /// IPv6: a route has segments left. Neighbour discovery was read whole; where the first option with an
+    /// Ethernet address is, and the two addresses, from the transport header on, 0 for none.
+    ROUTED 4;
+    ND_WHOLE 4;
+    ND_OPTION 4;
+    ND_SLL_AT 4;
+    ND_TLL_AT 4;
+    /// While headers and options are followed: the first option's type; where the next one is, and the packet's
+    /// end; the protocol so far, ip_frag, and whether it went wrong; the two addresses.
+    ND_TYPE 4;
+    EXT_AT 4;
+    EXT_END 4;
+    EXT_PROTO 4;
+    EXT_FRAG 4;
+    EXT_FAILED 4;
+    UNUSED_EXT 4;
+    ND_FIRST 16;
+    /// Of the action set: what is done before fields; what is done last. See `action_set.rs`.
+    SET_STEPS 8;
+    SET_LAST 8;
+    /// All before this are 0 when a packet comes in.
+    CLEARED_END 8;
+    /// Of the list whose action set is carried out, the table.
+    SET_FROM 4;
+    /// How many runs of the program this one is within; not cleared by it.
+    NESTED 4;
+    /// The next piece of code.
+    NEXT 4;
+    /// The frame's length, its tag included.
+    LENGTH 4;
+    /// When the packet came in, nanoseconds of CLOCK_BOOTTIME.
+    NOW 8;
+    /// A value of 128 bits on its way, the higher half first.
+    VALUE 8;
+    VALUE_LOW 8;
+}
+
+/// How many tags can be known.
+pub(crate) const TAGS: i32 = 4;
+
+/// The place of a known tag: its TCI in bits 15..0, its type above.
+pub(crate) fn tag(number: i32) -> i16 {
+    TAG_LIST + 4 * number as i16
+}
+
+/// The same, of the frame's tags.
+pub(crate) fn frame_tag(number: i32) -> i16 {
+    FRAME_TAGS + 4 * number as i16
+}
+
+/// In [`ENDED`]: something was lost, and counted; no flow took the packet.
+pub(crate) const ENDED_LOST: i32 = 1;
+pub(crate) const ENDED_NO_FLOW: i32 = 2;
+
+/// Where headers are read to: the network header, of 40 bytes; the transport header, or another, of 32; the
+/// length of the IP payload.
+pub(crate) const RAW: i16 = NUMBERS_END;
+pub(crate) const TRANSPORT: i16 = RAW + 40;
+pub(crate) const PAYLOAD: i16 = RAW + 72;
+/// The number of a shape and the masked key words that a map is looked up with.
+pub(crate) const SHAPE_KEY: i16 = RAW + 80;
+/// Which clauses of which conjunctions the packet meets; see `conjunction.rs`.
+pub(crate) const GATHERED: i16 = SHAPE_KEY + 8 + WORDS;
+/// Which bits of a key word the action set changes.
+pub(crate) fn set_mask(number: u8) -> i16 {
+    SET + i16::from(number) * 16
+}
+
+/// What they become.
+pub(crate) fn set_value(number: u8) -> i16 {
+    set_mask(number) + 8
+}
+
+const SET: i16 = GATHERED + 8 * GATHERED_WORDS as i16;
+
+/// How many 64-bit words there are of that.
+pub(crate) const GATHERED_WORDS: usize = 512;
+/// A `struct bpf_tunnel_key` for an output.
+pub(crate) const TUNNEL_KEY: i16 = SET + 16 * KEY_WORDS as i16;
+/// The Geneve options that a packet came with; 64 bytes.
+pub(crate) const TUNNEL_OPTIONS: i16 = TUNNEL_KEY + 48;
 /// The length of the scratch.
-pub(crate) const SCRATCH: usize = RAW as usize + 64;
+pub(crate) const SCRATCH: usize = TUNNEL_OPTIONS as usize + 64;
+
+/// What the root program of a tunnel port says in the rest of `cb` of `struct __sk_buff`, behind the port and
+/// its slot: outer source and destination, and the network identifier with [`FROM_TUNNEL`]. That of other
+/// ports says 0 in the last.
+pub(crate) const SKB_TUNNEL_SRC: i16 = super::SKB_CB + 8;
+pub(crate) const SKB_TUNNEL_DST: i16 = super::SKB_CB + 12;
+pub(crate) const SKB_TUNNEL: i16 = super::SKB_CB + 16;
+/// Above the 24 bits of an identifier.
+pub(crate) const FROM_TUNNEL: u32 = 1 << 24;
+
+/// How many runs of the program can be within one another on a CPU; a packet of more is given up.
+pub(crate) const RUNS: u32 = 3;
+
+/// The length of a copy of a packet: all key words, the action set, tags, what was pushed.
+pub(crate) const COPY: usize = 8 * (3 * KEY_WORDS + 8);
 
 /// What is counted for each port, on each CPU: 64-bit numbers in this order, then one for each drop
 /// reason.
@@ -93,10 +240,25 @@ pub(crate) const fn flow_value(priority: u16, block: u16, slot: u32) -> u64 {
 }
 
 /// A port as the output map holds it: 0 for none, else its device's index in bits 31..0 (0 while the
-/// device is down), its slot in 47..32, and 1 above.
-pub(crate) fn port_value(ifindex: u32, slot: u16) -> [u8; 8] {
-    (1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
+/// device is down), its slot in 47..32, 1 above, and 1 above that where it is a tunnel.
+pub(crate) fn port_value(ifindex: u32, slot: u16, kind: PortKind) -> [u8; 8] {
+    let tunnel = u64::from(kind == PortKind::Tunnel) << PORT_IS_TUNNEL_BIT;
+    (tunnel | 1 << 48 | u64::from(slot) << 32 | u64::from(ifindex)).to_ne_bytes()
 }
+/// What such a port is.
+pub(crate) fn port_kind(value: &[u8]) -> PortKind {
+    let value = value.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+    if value >> PORT_IS_TUNNEL_BIT & 1 != 0 { PortKind::Tunnel } else { PortKind::Ordinary }
+}
+/// Which bit of it says that it is a tunnel.
+pub(crate) const PORT_IS_TUNNEL_BIT: u32 = 49;
+
+/// A tunnel port by its slot: network identifier (32 bits), source address (32 bits), and the header of the
+/// Geneve option that stands for `tun_metadata0`, as it is in memory; 0 where there is none.
+pub(crate) const TUNNEL_IDENTITY: i16 = 0;
+pub(crate) const TUNNEL_OPTION: i16 = 8;
+/// The length of that.
+pub(crate) const TUNNEL_VALUE: usize = 16;
 
 /// What is known of a learned address: when it was seen (64 bits, nanoseconds of CLOCK_BOOTTIME), and its
 /// port (32 bits, then 32 unused). The key is the address in bits 63..16, and the VLAN in 11..0.
@@ -104,6 +266,15 @@ pub(crate) const FDB_SEEN: i16 = 0;
 pub(crate) const FDB_PORT: i16 = 8;
 /// The length of that.
 pub(crate) const FDB_VALUE: usize = 16;
+
+/// Lists of ports in the map of floods, each with its length before it: those that FLOOD and NORMAL send to,
+/// and all, which have tunnels too.
+pub(crate) const FLOOD_LIST: u64 = 0;
+pub(crate) const ALL_LIST: u64 = 1 + PORTS as u64;
+/// How long the map is.
+pub(crate) const FLOOD_LISTS: u32 = 2 * (1 + PORTS);
+/// How many ports a bridge can have.
+pub(crate) const PORTS: u32 = 1024;
 
 /// How many drop reasons a port's counters have room for.
 pub(crate) const REASONS: usize = 33;

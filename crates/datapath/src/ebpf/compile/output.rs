@@ -6,9 +6,11 @@ use super::Outputs;
 use super::Program;
 use super::action::HIGHEST_PORT;
 use super::layout::{
-    self, DROPS, L3, L4, L4_PROTO, LENGTH, LOST, SENT, TX_BYTES, TX_ERRORS, TX_PACKETS, frame_word, key_word,
-    word,
+    self, DROPS, FIRST_TAGS, FRAME_TAG_COUNT, L3, L4, L4_PROTO, LENGTH, TX_BYTES, TX_ERRORS, TX_PACKETS,
+    frame_word, key_word, word,
 };
+#[cfg(test)]
+use super::parse::{SKB_VLAN_PRESENT, SKB_VLAN_PROTO, SKB_VLAN_TCI};
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Asm, Cmp, Helper, Label, Size};
 use footbridge_openflow::Field;
@@ -26,39 +28,32 @@ const BPF_F_MARK_MANGLED_0: u64 = 0x20;
 /// A frame of this length fits every device: the least MTU of IPv4 (RFC 791), and the Ethernet header.
 const ALWAYS_FITS: i32 = 68 + 14;
 
+/// On the stack of `prepare`: the output port's value while the frame is written.
+const KEPT: i16 = -64;
+
 /// One field of a header, as it is written to the frame.
-struct Part {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
     /// The key word, and the field's lowest bit and number of bytes in it.
-    word: u8,
-    shift: u32,
-    bytes: u64,
+    pub(super) word: u8,
+    pub(super) shift: u32,
+    pub(super) bytes: u64,
     /// Where it is, from the header's beginning.
-    at: u64,
+    pub(super) at: u64,
 }
 
 impl Program<'_> {
     /// The last parts of the program: where packets end, and the function that readies frames.
     pub(super) fn finish(&mut self) {
-        self.asm.bind(self.flow_drop);
-        self.end_where(SENT);
-        // What was lost since the look-up is counted already.
-        self.end_where(LOST);
-        self.count_drop(DropReason::FlowDrop);
-        self.asm.jump(self.end);
-        self.asm.bind(self.no_flow);
-        self.end_where(SENT);
-        self.count_drop(DropReason::NoFlow);
-        self.asm.bind(self.end);
-        self.drop_now();
+        self.ends();
+        self.find_conjunctions();
         self.normal();
-        self.asm.bind(self.prepare);
+        self.punts();
+        self.asm.bind(self.places.prepare);
         self.prepare();
-    }
-
-    /// The packet is over where this word of the scratch is not 0.
-    fn end_where(&mut self, offset: i16) {
-        self.asm.load(Size::W, R1, R9, offset);
-        self.asm.jump_if_imm(Cmp::Ne, R1, 0, self.end);
+        self.settle_tags();
+        self.ipv6_functions();
+        self.crc();
     }
 
     /// `prepare(packet, scratch, port)`: bring the frame up to date. Returns the device's index; 0 where
@@ -76,7 +71,12 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, nowhere);
         self.asm.load(Size::D, R8, R0, 0);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, nowhere);
+        self.tunnel_header(nowhere);
+        let full = self.asm.label();
+        self.asm.store(Size::D, R10, KEPT, R8);
+        self.flush_tags(full);
         self.flush();
+        self.asm.load(Size::D, R8, R10, KEPT);
         #[cfg(test)]
         if let Outputs::Record(map) = self.outputs {
             self.record(map);
@@ -90,7 +90,7 @@ impl Program<'_> {
         self.asm.shl(R8, 32);
         self.asm.shr(R8, 32);
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, down);
-        self.asm.load(Size::W, R1, R9, LENGTH);
+        self.frame_length();
         self.asm.jump_if_imm(Cmp::Le, R1, ALWAYS_FITS, fits);
         // Superframes the kernel cuts up; what else is too long it would drop unseen.
         self.asm.mov(R7, R0);
@@ -114,7 +114,7 @@ impl Program<'_> {
         self.asm.set(R0, 0);
         self.asm.exit();
         self.asm.bind(fits);
-        self.asm.load(Size::W, R1, R9, LENGTH);
+        self.frame_length();
         self.add(R0, TX_BYTES, R1);
         self.increment(R0, TX_PACKETS);
         self.asm.mov(R0, R8);
@@ -122,59 +122,85 @@ impl Program<'_> {
         self.asm.bind(nowhere);
         self.asm.set(R0, (-1 - i64::from(DropReason::NoSuchPort as u8)).cast_unsigned());
         self.asm.exit();
+        self.asm.bind(full);
+        self.asm.set(R0, (-1 - i64::from(DropReason::StackFull as u8)).cast_unsigned());
+        self.asm.exit();
+    }
+
+    /// R1 is the frame's length, with its tags.
+    fn frame_length(&mut self) {
+        self.asm.load(Size::W, R1, R9, LENGTH);
+        if self.survey.tags {
+            self.asm.load(Size::W, R2, R9, FRAME_TAG_COUNT);
+            self.asm.load(Size::W, R3, R9, FIRST_TAGS);
+            self.asm.alu(Alu::Sub, R2, R3);
+            self.asm.shl(R2, 2);
+            self.asm.alu(Alu::Add, R1, R2);
+        }
     }
 
     /// Write the words that differ from the frame.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let asm = &mut self.asm;
-        let (done, not_arp) = (asm.label(), asm.label());
+        let (done, ipv4, ipv6, carried) = (asm.label(), asm.label(), asm.label(), asm.label());
         if self.writes(Field::EthDst) {
             self.flush_ethernet();
         }
-        let (arp, ip) = (self.writes(Field::ArpOp), self.writes_ipv4());
+        let (arp, ip) = (self.writes(Field::ArpOp), self.writes_ip());
         if arp || ip {
             self.asm.load(Size::W, R1, R9, L3);
             self.asm.jump_if_imm(Cmp::Eq, R1, 0, done);
             self.asm.load(Size::H, R1, R9, key_word(word(Field::EthType)));
-            self.asm.jump_if_imm(Cmp::Eq, R1, 0x0800, not_arp);
+        }
+        if ip {
+            self.asm.jump_if_imm(Cmp::Eq, R1, 0x0800, ipv4);
+            self.asm.jump_if_imm(Cmp::Eq, R1, 0x86dd, ipv6);
         }
         if arp {
+            if !ip {
+                self.asm.jump_if_imm(Cmp::Eq, R1, 0x0800, done);
+                self.asm.jump_if_imm(Cmp::Eq, R1, 0x86dd, done);
+            }
             self.flush_arp();
         }
-        if arp || ip {
-            self.asm.jump(done);
-        }
-        self.asm.bind(not_arp);
         if ip {
+            self.asm.jump(done);
+            self.asm.bind(ipv4);
             self.flush_ipv4();
+            self.asm.jump(carried);
+            self.asm.bind(ipv6);
+            self.flush_ipv6();
+            self.asm.bind(carried);
             self.flush_transport();
         }
         self.asm.bind(done);
     }
 
     fn writes(&self, field: Field) -> bool {
-        self.written.contains(&word(field))
+        self.survey.written.contains(&word(field))
     }
 
-    fn writes_ipv4(&self) -> bool {
-        layout::IPV4.iter().any(|word| self.written.contains(&word))
+    fn writes_ip(&self) -> bool {
+        [layout::IPV4, layout::IPV6, layout::IP, layout::ND]
+            .iter()
+            .any(|header| header.meet(&self.survey.written))
     }
 
     /// R1 is what differs between a key word and the frame's.
-    fn difference(asm: &mut Asm, number: u8) {
+    pub(super) fn difference(asm: &mut Asm, number: u8) {
         asm.load(Size::D, R1, R9, key_word(number));
         asm.load(Size::D, R2, R9, frame_word(number));
         asm.alu(Alu::Xor, R1, R2);
     }
 
     /// The frame has the key word now.
-    fn settle(asm: &mut Asm, number: u8) {
+    pub(super) fn settle(asm: &mut Asm, number: u8) {
         asm.load(Size::D, R1, R9, key_word(number));
         asm.store(Size::D, R9, frame_word(number), R1);
     }
 
     /// Write bytes from the stack to the frame, at the offset in R2.
-    fn store_bytes(asm: &mut Asm, from: i16, bytes: u64) {
+    pub(super) fn store_bytes(asm: &mut Asm, from: i16, bytes: u64) {
         asm.mov(R1, R6);
         asm.mov(R3, R10);
         asm.alu_imm(Alu::Add, R3, i64::from(from).cast_unsigned(), R4);
@@ -269,20 +295,20 @@ impl Program<'_> {
         let bytes =
             [(8, 1), (16, 8)].map(|(shift, at)| Part { word: word(Field::NwProto), shift, bytes: 1, at });
         for part in addresses.iter().chain(&bytes) {
-            if !self.written.contains(&part.word) {
+            if !self.survey.written.contains(&part.word) {
                 continue;
             }
             let same = self.asm.label();
             self.changed(part, same);
             if part.bytes == 4 {
-                self.replace_l4_checksum(part.bytes | BPF_F_PSEUDO_HDR);
+                self.replace_address_checksum();
             }
             self.replace_l3_checksum(part);
             Self::store_part(&mut self.asm, part, L3);
             self.asm.bind(same);
         }
         for number in [word(Field::NwSrc), word(Field::NwProto)] {
-            if self.written.contains(&number) {
+            if self.survey.written.contains(&number) {
                 Self::settle(&mut self.asm, number);
             }
         }
@@ -290,7 +316,7 @@ impl Program<'_> {
 
     /// On the stack, in network byte order: at -16 what the frame has, at -24 what it shall have, each 32
     /// bits with the part at the end. Goes to `same` where they are equal.
-    fn changed(&mut self, part: &Part, same: Label) {
+    pub(super) fn changed(&mut self, part: &Part, same: Label) {
         let asm = &mut self.asm;
         let left = 64 - part.shift - 8 * part.bytes as u32;
         for (offset, register) in [(key_word(part.word), R1), (frame_word(part.word), R2)] {
@@ -327,16 +353,35 @@ impl Program<'_> {
         asm.call(Helper::L3CsumReplace);
     }
 
-    /// The checksum of TCP or UDP, where the packet is one, for what [`Program::changed`] found.
+    /// The checksum over the addresses, for what [`Program::changed`] found of one.
+    pub(super) fn replace_address_checksum(&mut self) {
+        self.replace_l4_checksum(4 | BPF_F_PSEUDO_HDR);
+    }
+
+    /// The checksum of an ICMP message, for what [`Program::changed`] found.
+    pub(super) fn replace_message_checksum(&mut self, part: &Part) {
+        self.words_for_checksum(part);
+        self.asm.mov(R1, R6);
+        self.asm.load(Size::W, R2, R9, L4);
+        self.asm.alu_imm(Alu::Add, R2, 2, R5);
+        self.asm.set(R5, part.bytes.max(2));
+        self.asm.call(Helper::L4CsumReplace);
+    }
+
+    /// The checksum of TCP, UDP or ICMPv6, where the packet is one, for what [`Program::changed`] found.
     fn replace_l4_checksum(&mut self, flags: u64) {
         let asm = &mut self.asm;
-        let (tcp, replace, done) = (asm.label(), asm.label(), asm.label());
+        let (tcp, udp, replace, done) = (asm.label(), asm.label(), asm.label(), asm.label());
         asm.load(Size::W, R2, R9, L4);
         asm.jump_if_imm(Cmp::Eq, R2, 0, done);
         asm.load(Size::W, R1, R9, L4_PROTO);
         asm.set(R5, flags);
         asm.jump_if_imm(Cmp::Eq, R1, 6, tcp);
-        asm.jump_if_imm(Cmp::Ne, R1, 17, done);
+        asm.jump_if_imm(Cmp::Eq, R1, 17, udp);
+        asm.jump_if_imm(Cmp::Ne, R1, 58, done);
+        asm.alu_imm(Alu::Add, R2, 2, R3);
+        asm.jump(replace);
+        asm.bind(udp);
         asm.alu_imm(Alu::Add, R2, 6, R3);
         asm.set(R5, flags | BPF_F_MARK_MANGLED_0);
         asm.jump(replace);
@@ -355,7 +400,7 @@ impl Program<'_> {
 
     fn flush_transport(&mut self) {
         let number = word(Field::TcpSrc);
-        if !self.written.contains(&number) {
+        if !self.survey.written.contains(&number) {
             return;
         }
         let (done, icmp) = (self.asm.label(), self.asm.label());
@@ -363,6 +408,11 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Eq, R1, 0, done);
         self.asm.load(Size::W, R1, R9, L4_PROTO);
         self.asm.jump_if_imm(Cmp::Eq, R1, 1, icmp);
+        self.asm.jump_if_imm(Cmp::Eq, R1, 58, icmp);
+        let others = self.asm.label();
+        self.asm.jump_if_imm(Cmp::Ne, R1, 132, others);
+        self.flush_sctp(done);
+        self.asm.bind(others);
         for (shift, at) in [(48, 0), (32, 2)] {
             let (part, same) = (Part { word: number, shift, bytes: 2, at }, self.asm.label());
             self.changed(&part, same);
@@ -375,20 +425,33 @@ impl Program<'_> {
         self.asm.bind(icmp);
         let (part, same) = (Part { word: number, shift: 0, bytes: 2, at: 0 }, self.asm.label());
         self.changed(&part, same);
-        self.words_for_checksum(&part);
-        self.asm.mov(R1, R6);
-        self.asm.load(Size::W, R2, R9, L4);
-        self.asm.alu_imm(Alu::Add, R2, 2, R5);
-        self.asm.set(R5, part.bytes);
-        self.asm.call(Helper::L4CsumReplace);
+        self.replace_message_checksum(&part);
         Self::store_part(&mut self.asm, &part, L4);
         self.asm.bind(same);
         Self::settle(&mut self.asm, number);
+        self.flush_discovery();
         self.asm.bind(done);
     }
 
+    /// As [`Program::store_part`], as many bytes behind the header's beginning as R8 says.
+    pub(super) fn store_part_behind(&mut self, part: &Part, header: i16) {
+        Self::part_in_order(&mut self.asm, part);
+        self.asm.load(Size::W, R2, R9, header);
+        self.asm.alu(Alu::Add, R2, R8);
+        self.asm.alu_imm(Alu::Add, R2, part.at, R3);
+        Self::store_bytes(&mut self.asm, -32, part.bytes);
+    }
+
     /// Write the part that [`Program::changed`] left on the stack, in a header.
-    fn store_part(asm: &mut Asm, part: &Part, header: i16) {
+    pub(super) fn store_part(asm: &mut Asm, part: &Part, header: i16) {
+        Self::part_in_order(asm, part);
+        asm.load(Size::W, R2, R9, header);
+        asm.alu_imm(Alu::Add, R2, part.at, R3);
+        Self::store_bytes(asm, -32, part.bytes);
+    }
+
+    /// The part in network order, at -32 of the stack.
+    fn part_in_order(asm: &mut Asm, part: &Part) {
         asm.load(Size::D, R1, R10, -24);
         match part.bytes {
             1 => {}
@@ -396,9 +459,6 @@ impl Program<'_> {
             _ => asm.big_endian(R1, 32),
         }
         asm.store(Size::D, R10, -32, R1);
-        asm.load(Size::W, R2, R9, header);
-        asm.alu_imm(Alu::Add, R2, part.at, R3);
-        Self::store_bytes(asm, -32, part.bytes);
     }
 
     /// Append the frame to the record of a test run; returns 1.
@@ -415,19 +475,29 @@ impl Program<'_> {
         asm.alu_imm(Alu::Add, R2, 1, R3);
         asm.store(Size::W, R0, 0, R2);
         asm.mov(R2, R1);
+        asm.mov(R3, R1);
         asm.shl(R1, 9);
-        asm.shl(R2, 3);
+        asm.shl(R2, 4);
+        asm.shl(R3, 3);
         asm.alu(Alu::Add, R1, R2);
+        asm.alu(Alu::Add, R1, R3);
         asm.alu(Alu::Add, R0, R1);
+        asm.load(Size::D, R1, R9, key_word(word(Field::TunDst)));
+        asm.store(Size::D, R0, 24, R1);
         asm.load(Size::W, R4, R6, 0);
         asm.store(Size::W, R0, 8, R7);
         asm.store(Size::W, R0, 12, R4);
+        for (at, field) in [(16, SKB_VLAN_PRESENT), (18, SKB_VLAN_PROTO), (20, SKB_VLAN_TCI)] {
+            asm.load(Size::W, R1, R6, field);
+            asm.store(Size::H, R0, at, R1);
+        }
         asm.jump_if_imm(Cmp::Le, R4, RECORDED_BYTES as i32, short);
         asm.set(R4, RECORDED_BYTES as u64);
         asm.bind(short);
-        asm.jump_if_imm(Cmp::Eq, R4, 0, full);
+        // Linux 6.1 learns nothing of the length from a comparison with 0 by ==.
+        asm.jump_if_imm(Cmp::Lt, R4, 1, full);
         asm.mov(R3, R0);
-        asm.alu_imm(Alu::Add, R3, 16, R5);
+        asm.alu_imm(Alu::Add, R3, 32, R5);
         asm.set(R2, 0);
         asm.mov(R1, R6);
         asm.call(Helper::SkbLoadBytes);
@@ -438,11 +508,12 @@ impl Program<'_> {
 }
 
 /// The record of a test run: how many outputs (32 bits, then 32 unused), and that many of these: the
-/// port, the length, the frame's first bytes.
+/// port and the length (32 bits each); whether the kernel holds a tag beside the frame, its type in network
+/// order, its TCI (16 bits each, then 16 unused); the tunnel's destination and source; the frame's first bytes.
 #[cfg(test)]
 pub(crate) mod record {
     /// Its length.
-    pub(crate) const RECORD: usize = 8 + RECORDS * (8 + RECORDED_BYTES);
+    pub(crate) const RECORD: usize = 8 + RECORDS * (24 + RECORDED_BYTES);
     /// How many outputs it has room for.
     pub(crate) const RECORDS: usize = 8;
     /// How much of a frame it has room for.

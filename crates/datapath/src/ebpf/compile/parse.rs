@@ -4,28 +4,33 @@
 //! is none, and its words stay 0. The kernel holds the outer tag of a received frame beside it; of a
 //! frame that has it in its bytes, it is read there.
 
-use super::layout::{self, L3, L4, L4_PROTO, LENGTH, LOST, NOW, RAW, SENT, frame_word, key_word, word};
+use super::action_set::UNSET_PORT;
+use super::layout::{
+    self, CLEARED_END, EXT_PROTO, L3, L4, L4_PROTO, LENGTH, NESTED, NOW, PAYLOAD, RAW, RUNS, TRANSPORT,
+    frame_word, key_word, word,
+};
 use super::{Program, layout::is_packet_word};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
-use footbridge_openflow::{Field, PortNo};
+use footbridge_openflow::Field;
 use footbridge_pipeline::DropReason;
 
 /// Offsets in `struct __sk_buff` (linux/bpf.h).
-const SKB_LEN: i16 = 0;
-const SKB_VLAN_PRESENT: i16 = 20;
-const SKB_VLAN_TCI: i16 = 24;
+pub(super) const SKB_LEN: i16 = 0;
+pub(super) const SKB_VLAN_PRESENT: i16 = 20;
+pub(super) const SKB_VLAN_TCI: i16 = 24;
+pub(super) const SKB_VLAN_PROTO: i16 = 28;
 /// The root program says there which port this is (`cb[0]`), and which counters are its (`cb[1]`).
 pub(crate) const SKB_CB: i16 = 48;
 
-const VLAN_PRESENT: u64 = 0x1000;
+/// The bit of vlan_tci that tells a tag from none.
+pub(super) const VLAN_PRESENT: u64 = 0x1000;
 const VLAN_HEADER: u64 = 4;
 const ETHERNET_HEADER: u64 = 14;
-/// The parts of the raw area: the network header, and the transport header.
-const NETWORK: i16 = RAW;
-const TRANSPORT: i16 = RAW + 32;
-/// Where the length of the IP payload is kept over a call.
-const PAYLOAD: i16 = RAW + 56;
+/// On the program's stack: where it is counted how many runs there are.
+const NESTING: i16 = -72;
+/// Where the network header is read to.
+pub(super) const NETWORK: i16 = RAW;
 
 impl Program<'_> {
     /// The prologue. Leaves R6, R7 and R9 as all code expects them.
@@ -41,31 +46,63 @@ impl Program<'_> {
         self.drop_now();
         self.asm.bind(counted);
         self.asm.mov(R7, R0);
-        self.asm.store_imm(Size::W, R10, -4, 0);
-        self.lookup_on_stack(self.maps.scratch, -4);
-        self.asm.jump_if_imm(Cmp::Ne, R0, 0, ready);
-        self.drop_now();
-        self.asm.bind(ready);
+        self.begin_run(ready);
         self.asm.mov(R9, R0);
         self.clear();
+        self.tunnel_fields();
         self.count_in();
         self.ethernet();
     }
 
+    /// R0 is the scratch of this run, and its end is noted by [`Program::end_run`].
+    fn begin_run(&mut self, ready: Label) {
+        let (known, free) = (self.asm.label(), self.asm.label());
+        self.asm.store_imm(Size::W, R10, -4, 0);
+        self.lookup_on_stack(self.maps.nesting, -4);
+        self.asm.jump_if_imm(Cmp::Ne, R0, 0, known);
+        self.drop_now();
+        self.asm.bind(known);
+        self.asm.store(Size::D, R10, NESTING, R0);
+        self.asm.load(Size::W, R8, R0, 0);
+        self.asm.jump_if_imm(Cmp::Lt, R8, RUNS as i32, free);
+        self.count_drop(DropReason::TooDeep);
+        self.drop_now();
+        self.asm.bind(free);
+        self.asm.mov(R1, R8);
+        self.asm.alu_imm(Alu::Add, R1, 1, R2);
+        self.asm.store(Size::W, R0, 0, R1);
+        self.asm.store(Size::W, R10, -4, R8);
+        self.lookup_on_stack(self.maps.scratch, -4);
+        self.asm.jump_if_imm(Cmp::Ne, R0, 0, ready);
+        self.asm.set(R0, super::output::TC_ACT_SHOT);
+        self.end_run();
+        self.asm.bind(ready);
+        self.asm.store(Size::W, R0, NESTED, R8);
+    }
+
+    /// Return R0 from the program.
+    pub(super) fn end_run(&mut self) {
+        self.asm.load(Size::D, R1, R10, NESTING);
+        self.asm.load(Size::W, R2, R1, 0);
+        self.asm.alu_imm(Alu::Sub, R2, 1, R3);
+        self.asm.store(Size::W, R1, 0, R2);
+        self.asm.exit();
+    }
+
     /// Zero what this program uses of the scratch.
     fn clear(&mut self) {
-        for number in &self.words {
+        for number in &self.survey.words {
             self.asm.store_imm(Size::D, R9, key_word(*number), 0);
         }
-        for offset in [L3, L4_PROTO, LOST] {
-            // Two of 32 bits each.
+        for offset in (L3..CLEARED_END).step_by(8) {
             self.asm.store_imm(Size::D, R9, offset, 0);
         }
+        self.clear_set();
         self.asm.load(Size::W, R1, R6, SKB_CB);
         self.asm.store(Size::W, R9, key_word(word(Field::InPortOxm)) + 4, R1);
         let unset = word(Field::ActsetOutput);
-        if self.words.contains(&unset) {
-            self.asm.store_imm(Size::W, R9, key_word(unset), (PortNo::NONE.0 - 8).cast_signed());
+        if self.survey.words.contains(&unset) {
+            self.asm.store_imm(Size::W, R9, key_word(unset), UNSET_PORT);
         }
     }
 
@@ -99,7 +136,7 @@ impl Program<'_> {
     }
 
     /// Read `bytes` bytes at the frame's offset in R8 to the scratch; R0 is not 0 where the frame is shorter.
-    fn read(&mut self, to: i16, bytes: u64) {
+    pub(super) fn read(&mut self, to: i16, bytes: u64) {
         let asm = &mut self.asm;
         asm.mov(R1, R6);
         asm.mov(R2, R8);
@@ -110,7 +147,7 @@ impl Program<'_> {
     }
 
     /// `dst` is the big-endian number at an offset of the scratch.
-    fn number(&mut self, size: Size, dst: Reg, offset: i16) {
+    pub(super) fn number(&mut self, size: Size, dst: Reg, offset: i16) {
         self.asm.load(size, dst, R9, offset);
         match size {
             Size::B => {}
@@ -121,12 +158,12 @@ impl Program<'_> {
     }
 
     /// Store a key word, and keep what the frame has where actions may write it.
-    fn put(&mut self, number: u8, value: Reg) {
-        if !self.words.contains(&number) {
+    pub(super) fn put(&mut self, number: u8, value: Reg) {
+        if !self.survey.words.contains(&number) {
             return;
         }
         self.asm.store(Size::D, R9, key_word(number), value);
-        if self.written.contains(&number) && is_packet_word(number) {
+        if self.survey.written.contains(&number) && is_packet_word(number) {
             self.asm.store(Size::D, R9, frame_word(number), value);
         }
     }
@@ -140,7 +177,8 @@ impl Program<'_> {
         self.read(NETWORK, ETHERNET_HEADER);
         self.asm.jump_if_imm(Cmp::Eq, R0, 0, whole);
         self.count_drop(DropReason::Malformed);
-        self.drop_now();
+        self.asm.set(R0, super::output::TC_ACT_SHOT);
+        self.end_run();
         self.asm.bind(whole);
         // The MAC addresses stand above 16 other bits in their words: the type, and the tag.
         self.number(Size::D, R1, NETWORK);
@@ -156,6 +194,10 @@ impl Program<'_> {
         asm.load(Size::W, R1, R6, SKB_VLAN_PRESENT);
         asm.jump_if_imm(Cmp::Eq, R1, 0, untagged);
         asm.load(Size::W, R1, R6, SKB_VLAN_TCI);
+        asm.load(Size::W, R2, R6, SKB_VLAN_PROTO);
+        asm.big_endian(R2, 16);
+        self.tag_arrived();
+        let asm = &mut self.asm;
         asm.alu_imm(Alu::Or, R1, VLAN_PRESENT, R2);
         asm.store(Size::H, R9, key_word(src), R1);
         asm.jump(typed);
@@ -168,6 +210,8 @@ impl Program<'_> {
         // A tag without the type behind it is none.
         self.asm.jump_if_imm(Cmp::Ne, R0, 0, typed);
         self.number(Size::H, R1, TRANSPORT);
+        self.asm.mov(R2, R3);
+        self.tag_arrived();
         self.asm.alu_imm(Alu::Or, R1, VLAN_PRESENT, R2);
         self.asm.store(Size::H, R9, key_word(src), R1);
         self.number(Size::H, R3, TRANSPORT + 2);
@@ -201,8 +245,10 @@ impl Program<'_> {
 
     /// The network header at the offset in R8, of the type in R3.
     fn network(&mut self) {
-        let (arp, ip) =
-            (self.words.contains(&word(Field::ArpOp)), self.words.contains(&word(Field::NwProto)));
+        let (arp, ip) = (
+            self.survey.words.contains(&word(Field::ArpOp)),
+            self.survey.words.contains(&word(Field::NwProto)),
+        );
         let asm = &mut self.asm;
         let (done, is_arp, not_arp) = (asm.label(), asm.label(), asm.label());
         if arp {
@@ -214,8 +260,13 @@ impl Program<'_> {
             self.asm.bind(not_arp);
         }
         if ip {
-            self.asm.jump_if_imm(Cmp::Ne, R3, 0x0800, done);
+            let not_ipv4 = self.asm.label();
+            self.asm.jump_if_imm(Cmp::Ne, R3, 0x0800, not_ipv4);
             self.ipv4(done);
+            self.asm.jump(done);
+            self.asm.bind(not_ipv4);
+            self.asm.jump_if_imm(Cmp::Ne, R3, 0x86dd, done);
+            self.ipv6(done);
         }
         self.asm.bind(done);
     }
@@ -293,19 +344,22 @@ impl Program<'_> {
         self.asm.alu(Alu::Or, R1, R4);
         self.put(word(Field::NwProto), R1);
         self.asm.jump_if_imm(Cmp::Eq, R4, 3, done);
+        self.asm.load(Size::B, R1, R9, NETWORK + 9);
+        self.asm.store(Size::W, R9, EXT_PROTO, R1);
         self.transport(done);
     }
 
     /// The transport header at the offset in R8.
-    fn transport(&mut self, done: Label) {
+    pub(super) fn transport(&mut self, done: Label) {
         let asm = &mut self.asm;
         let (tcp, udp, sctp, icmp, read) = (asm.label(), asm.label(), asm.label(), asm.label(), asm.label());
         asm.load(Size::D, R5, R9, PAYLOAD);
-        asm.load(Size::B, R4, R9, NETWORK + 9);
+        asm.load(Size::W, R4, R9, EXT_PROTO);
         asm.jump_if_imm(Cmp::Eq, R4, 6, tcp);
         asm.jump_if_imm(Cmp::Eq, R4, 17, udp);
         asm.jump_if_imm(Cmp::Eq, R4, 132, sctp);
         asm.jump_if_imm(Cmp::Eq, R4, 1, icmp);
+        asm.jump_if_imm(Cmp::Eq, R4, 58, icmp);
         asm.jump(done);
 
         asm.bind(icmp);
@@ -345,8 +399,10 @@ impl Program<'_> {
         self.asm.bind(read);
         self.put(word(Field::TcpSrc), R1);
         self.asm.store(Size::W, R9, L4, R8);
-        self.asm.load(Size::B, R4, R9, NETWORK + 9);
+        self.asm.load(Size::W, R4, R9, EXT_PROTO);
         self.asm.store(Size::W, R9, L4_PROTO, R4);
+        self.asm.jump_if_imm(Cmp::Ne, R4, 58, done);
+        self.neighbour_discovery(done);
     }
 
     /// A packet that never was: nothing to count.
@@ -369,5 +425,3 @@ impl Program<'_> {
         asm.call(Helper::MapLookupElem);
     }
 }
-
-const _: () = assert!(SENT == L4_PROTO + 4 && L4 == L3 + 4);

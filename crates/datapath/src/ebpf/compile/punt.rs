@@ -1,0 +1,211 @@
+//! Packets for the controllers: a record in a ring buffer, which user space reads (`ebpf::punts`).
+//!
+//! A record is what the flow's action says, then the key words of what is known about the packet, then the
+//! frame as it is at that point. Where the ring is full the packet is lost, and counted as congestion.
+
+use super::Program;
+use super::block::Constant;
+use super::layout::{SENT, key_word};
+use super::parse::{SKB_LEN, SKB_VLAN_PRESENT, SKB_VLAN_PROTO, SKB_VLAN_TCI};
+use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
+use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
+use footbridge_openflow::action::Controller;
+use footbridge_openflow::{Flow, Match};
+use footbridge_pipeline::{DropReason, PacketIn};
+
+/// A packet for the controllers, as an action asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Punt {
+    /// The flow's.
+    cookie: Constant,
+    /// The rest of what is in numbers; see [`About`].
+    about: Constant,
+    /// The action's own bytes.
+    pub(crate) userdata: Vec<u8>,
+    /// Whether the packet itself goes nowhere by it.
+    only_told: bool,
+}
+
+/// What a record says beside the cookie, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) controller: u16,
+    pub(crate) reason: u8,
+    pub(crate) table: u8,
+    pub(crate) table_miss: bool,
+}
+
+impl About {
+    fn word(self) -> u64 {
+        let About { controller, reason, table, table_miss } = self;
+        u64::from(table_miss) << 32 | u64::from(table) << 24 | u64::from(reason) << 16 | u64::from(controller)
+    }
+
+    /// From the word.
+    pub(crate) fn of(word: u64) -> About {
+        let [c0, c1, reason, table, table_miss, ..] = word.to_le_bytes();
+        let controller = u16::from_le_bytes([c0, c1]);
+        About { controller, reason, table, table_miss: table_miss != 0 }
+    }
+}
+
+impl Punt {
+    /// Of an action of the flow's.
+    pub(crate) fn new(
+        flow: &Flow,
+        controller: &Controller,
+        mut constant: impl FnMut(u64) -> Constant,
+    ) -> Punt {
+        let table_miss = controller.is_output() && flow.priority == 0 && flow.matching == Match::any();
+        let Controller { id, reason, .. } = *controller;
+        let about = About { controller: id, reason, table: flow.table, table_miss };
+        Punt {
+            cookie: constant(flow.cookie),
+            about: constant(about.word()),
+            userdata: controller.userdata.clone(),
+            only_told: reason == PacketIn::INVALID_TTL,
+        }
+    }
+}
+
+/// By which a record names an action's own bytes; 0 for none.
+pub(crate) fn userdata_name(userdata: &[u8]) -> u64 {
+    if userdata.is_empty() {
+        return 0;
+    }
+    // FNV-1a, and no hash of the standard library's: a build has to understand what another's program wrote.
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    userdata.iter().fold(0xcbf2_9ce4_8422_2325, step).max(1)
+}
+
+/// Offsets in a record: 64-bit words, then 32-bit ones, then the key words, then the frame.
+pub(crate) const COOKIE: i16 = 0;
+pub(crate) const ABOUT: i16 = 8;
+pub(crate) const USERDATA: i16 = 16;
+pub(crate) const FRAME_LENGTH: i16 = 24;
+pub(crate) const VLAN_PRESENT: i16 = 28;
+pub(crate) const VLAN_TCI: i16 = 32;
+pub(crate) const VLAN_PROTO: i16 = 36;
+pub(crate) const WORDS: i16 = 40;
+pub(crate) const FRAME: i16 = WORDS + 8 * KNOWN_WORDS as i16;
+/// How many words are about what is known of a packet: those before its own.
+pub(crate) const KNOWN_WORDS: u8 = 45;
+
+/// The lengths that a record can have; the verifier wants to know them beforehand. The longest holds any frame
+/// that comes in.
+const RECORDS: [i32; 2] = [2 << 10, 68 << 10];
+
+/// On the stack, below what writing to the frame needs: what the record is to say.
+const ARGUMENTS: i16 = -88;
+
+impl Program<'_> {
+    /// Write the packet for the controllers.
+    pub(super) fn punt(&mut self, punt: &Punt) {
+        let (lost, done) = (self.asm.label(), self.asm.label());
+        self.constant(R3, punt.cookie);
+        self.constant(R4, punt.about);
+        self.asm.set(R5, userdata_name(&punt.userdata));
+        self.asm.mov(R1, R6);
+        self.asm.mov(R2, R9);
+        self.asm.call_local(self.places.punt);
+        self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
+        if !punt.only_told {
+            self.add_to_word(SENT, 1);
+        }
+        self.asm.jump(done);
+        self.asm.bind(lost);
+        self.count_lost();
+        self.asm.bind(done);
+    }
+
+    /// `punt(packet, scratch, cookie, about, userdata)`: R0 is 0, or below 0 the reason why not, as in
+    /// `prepare`.
+    pub(super) fn punts(&mut self) {
+        self.asm.bind(self.places.punt);
+        let (full, failed) = (self.asm.label(), self.asm.label());
+        let arguments = (ARGUMENTS..).step_by(8).zip([R3, R4, R5]);
+        arguments.for_each(|(at, register)| self.asm.store(Size::D, R10, at, register));
+        self.asm.mov(R6, R1);
+        self.asm.mov(R9, R2);
+        let stack_full = self.asm.label();
+        self.flush_tags(stack_full);
+        self.flush();
+        self.asm.load(Size::W, R7, R6, SKB_LEN);
+        for length in RECORDS {
+            let longer = self.asm.label();
+            self.asm.jump_if_imm(Cmp::Gt, R7, length - i32::from(FRAME), longer);
+            self.record_of(length, full, failed);
+            self.asm.bind(longer);
+        }
+        self.asm.set(R0, (-1 - i64::from(DropReason::TooBig as u8)).cast_unsigned());
+        self.asm.exit();
+        self.asm.bind(stack_full);
+        self.asm.set(R0, (-1 - i64::from(DropReason::StackFull as u8)).cast_unsigned());
+        self.asm.exit();
+        self.asm.bind(failed);
+        self.asm.mov(R1, R8);
+        self.asm.set(R2, 0);
+        self.asm.call(Helper::RingbufDiscard);
+        self.asm.bind(full);
+        self.asm.set(R0, (-1 - i64::from(DropReason::Congestion as u8)).cast_unsigned());
+        self.asm.exit();
+    }
+
+    /// A record of so many bytes.
+    fn record_of(&mut self, length: i32, full: Label, failed: Label) {
+        let asm = &mut self.asm;
+        asm.map(R1, self.maps.punts);
+        asm.set(R2, length as u64);
+        asm.set(R3, 0);
+        asm.call(Helper::RingbufReserve);
+        asm.jump_if_imm(Cmp::Eq, R0, 0, full);
+        asm.mov(R8, R0);
+        for (to, from) in [COOKIE, ABOUT, USERDATA].into_iter().zip((ARGUMENTS..).step_by(8)) {
+            asm.load(Size::D, R1, R10, from);
+            asm.store(Size::D, R8, to, R1);
+        }
+        asm.store(Size::W, R8, FRAME_LENGTH, R7);
+        for (to, from) in
+            [(VLAN_PRESENT, SKB_VLAN_PRESENT), (VLAN_TCI, SKB_VLAN_TCI), (VLAN_PROTO, SKB_VLAN_PROTO)]
+        {
+            asm.load(Size::W, R1, R6, from);
+            asm.store(Size::W, R8, to, R1);
+        }
+        for number in 0..KNOWN_WORDS {
+            let to = WORDS + 8 * i16::from(number);
+            if self.survey.words.contains(&number) {
+                self.asm.load(Size::D, R1, R9, key_word(number));
+                self.asm.store(Size::D, R8, to, R1);
+            } else {
+                self.asm.store_imm(Size::D, R8, to, 0);
+            }
+        }
+        let asm = &mut self.asm;
+        asm.mov(R1, R6);
+        asm.set(R2, 0);
+        asm.mov(R3, R8);
+        asm.alu_imm(Alu::Add, R3, FRAME as u64, R4);
+        // The verifier wants to see both bounds.
+        asm.mov(R4, R7);
+        asm.jump_if_imm(Cmp::Eq, R4, 0, failed);
+        asm.jump_if_imm(Cmp::Gt, R4, length - i32::from(FRAME), failed);
+        asm.call(Helper::SkbLoadBytes);
+        asm.jump_if_imm(Cmp::Ne, R0, 0, failed);
+        asm.mov(R1, R8);
+        asm.set(R2, 0);
+        asm.call(Helper::RingbufSubmit);
+        asm.set(R0, 0);
+        asm.exit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KNOWN_WORDS;
+    use crate::ebpf::compile::layout::is_packet_word;
+
+    #[test]
+    fn the_words_before_a_packets_own_are_known() {
+        assert!(!is_packet_word(KNOWN_WORDS - 1) && is_packet_word(KNOWN_WORDS));
+    }
+}

@@ -1,0 +1,174 @@
+//! Packets for the controllers: the ring that the program writes them to, and the thread that reads it.
+
+use super::EbpfError;
+use super::compile::punt::{
+    ABOUT, About, COOKIE, FRAME, FRAME_LENGTH, USERDATA, VLAN_PRESENT, VLAN_PROTO, VLAN_TCI, WORDS,
+    userdata_name,
+};
+use super::flows::Shared;
+use super::sys::Ring;
+use crate::frame::{self, Auxdata};
+use crate::{Error, PacketInSink};
+use footbridge_openflow::{Field, Key, PortNo};
+use footbridge_pipeline::packet::parse;
+use footbridge_pipeline::{PacketIn, TunnelKey};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Bytes of the ring: some thousand packets, or 60 superframes.
+pub(super) const RING: u32 = 4 << 20;
+
+/// actset_output without an output in the action set (OFPP_UNSET).
+const UNSET_PORT: u128 = 0xffff_fff7;
+
+/// Where packets for the controllers go, and what became of them.
+#[derive(Default)]
+pub(super) struct Controllers {
+    sink: Mutex<Option<PacketInSink>>,
+    /// Packets that nobody took, by the port that they came in on.
+    untaken: Mutex<BTreeMap<PortNo, u64>>,
+    /// The bytes that actions hand along, by name.
+    userdata: Mutex<HashMap<u64, Vec<u8>>>,
+}
+
+impl Controllers {
+    pub(super) fn set_sink(&self, sink: PacketInSink) {
+        *lock(&self.sink) = Some(sink);
+    }
+
+    /// Hand a packet on; where nobody takes it, it is counted.
+    pub(super) fn tell(&self, packet: PacketIn) {
+        let in_port = packet.in_port;
+        let taken = lock(&self.sink).as_ref().is_some_and(|sink| sink(packet));
+        if !taken {
+            *lock(&self.untaken).entry(in_port).or_default() += 1;
+        }
+    }
+
+    /// How many packets of a port nobody took.
+    pub(super) fn untaken(&self, port: PortNo) -> u64 {
+        lock(&self.untaken).get(&port).copied().unwrap_or(0)
+    }
+
+    /// Another port gets the number.
+    pub(super) fn forget(&self, port: PortNo) {
+        lock(&self.untaken).remove(&port);
+    }
+
+    /// Know the bytes by their name from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where others have it.
+    pub(super) fn know(&self, userdata: &[u8]) -> Result<(), EbpfError> {
+        let mut known = lock(&self.userdata);
+        let as_known = known.entry(userdata_name(userdata)).or_insert_with(|| userdata.to_vec());
+        if as_known == userdata { Ok(()) } else { Err(EbpfError::Absent("this userdata beside another")) }
+    }
+
+    /// A packet of a record; None where the record is none.
+    pub(super) fn packet_of(&self, record: &[u8]) -> Option<PacketIn> {
+        let from = |at: i16| record.get(at as usize..);
+        let long = |at: i16| Some(u64::from_ne_bytes(*from(at)?.first_chunk()?));
+        let short = |at: i16| Some(u32::from_ne_bytes(*from(at)?.first_chunk()?));
+        let About { controller, reason, table, table_miss } = About::of(long(ABOUT)?);
+        let received = from(FRAME)?.get(..short(FRAME_LENGTH)? as usize)?;
+        let tpid = u16::from_be(short(VLAN_PROTO)? as u16);
+        let vlan = (short(VLAN_PRESENT)? != 0).then_some((tpid, short(VLAN_TCI)? as u16));
+        let partial_checksum = frame::has_partial_checksum(received);
+        let frame = frame::restore(received, Auxdata { vlan, partial_checksum });
+        let mut key = parse(&frame, PortNo::NONE, &TunnelKey::default());
+        let words = record.get(WORDS as usize..FRAME as usize)?;
+        for (to, word) in key.words_mut().iter_mut().zip(words.as_chunks().0) {
+            *to = u64::from_ne_bytes(*word);
+        }
+        if key.get(Field::ActsetOutput) == 0 {
+            // Programs without action sets don't know of it.
+            key.set(Field::ActsetOutput, UNSET_PORT);
+        }
+        let known = lock(&self.userdata);
+        let userdata = known.get(&long(USERDATA)?).cloned().unwrap_or_default();
+        Some(PacketIn {
+            reason,
+            table,
+            cookie: long(COOKIE)?,
+            table_miss,
+            controller,
+            in_port: in_port(&key),
+            frame,
+            key,
+            userdata,
+        })
+    }
+}
+
+fn in_port(key: &Key) -> PortNo {
+    PortNo(key.get(Field::InPortOxm) as u32)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panicking thread left is whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread's handle. Dropped, it ends the thread.
+pub(super) struct Reader {
+    stop: Arc<EventFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// Read what the program writes.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no memory, descriptor or thread left.
+    pub(super) fn start(shared: &Shared) -> Result<Reader, Error> {
+        let ring = shared.punts.ring().map_err(EbpfError::from)?;
+        let controllers = Arc::clone(&shared.controllers);
+        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let stop = Arc::new(stop.map_err(|errno| Error::Start(errno.into()))?);
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("ebpf-punts".to_owned())
+            .spawn(move || read(ring, &stopped, &controllers))
+            .map_err(Error::Start)?;
+        Ok(Reader { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // An event can't be written only where one is already.
+        let _ = self.stop.write(1);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn read(mut ring: Ring, stop: &EventFd, controllers: &Controllers) {
+    loop {
+        while let Some(record) = ring.next() {
+            if let Some(packet) = controllers.packet_of(&record) {
+                controllers.tell(packet);
+            }
+        }
+        let mut fds = [ring.as_fd(), stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => {
+                tracing::error!(%errno, "no packets reach the controllers any more");
+                return;
+            }
+        }
+        if fds[1].any().unwrap_or(true) {
+            return;
+        }
+    }
+}
