@@ -354,11 +354,19 @@ fn actions(random: &mut Random, style: Style, table: usize, tables: usize, match
 }
 
 fn flow(random: &mut Random, style: Style, tables: usize) -> String {
-    let table = random.below(tables);
-    let matching = matching(random);
-    let actions = actions(random, style, table, tables, &matching);
-    let comma = if matching.is_empty() { "" } else { "," };
-    format!("table={table},priority={}{comma}{matching} actions={actions}", random.below(5))
+    loop {
+        let table = random.below(tables);
+        let matching = matching(random);
+        let actions = actions(random, style, table, tables, &matching);
+        let comma = if matching.is_empty() { "" } else { "," };
+        let priority = random.below(5);
+        let flow = format!("table={table},priority={priority}{comma}{matching} actions={actions}");
+        // Flow text lets a packet have two tags.
+        let matched = matching.contains("vlan");
+        if usize::from(matched) + actions.matches("push_vlan").count() <= 2 {
+            return flow;
+        }
+    }
 }
 
 /// Flows that are part of conjunctions, and one by the id of each, of priorities of their own: their order
