@@ -7,7 +7,7 @@ use super::super::bytes::{Reader, U16, U32, layout, put};
 use super::super::error::{EncodeError, ErrorCode, Refusal};
 use super::super::oxm;
 use super::Kind;
-use super::decode::{self, Item, Place};
+use super::decode::{self, Place};
 use super::encode::{Encoder, ofs_nbits};
 use crate::action::{Ct, CtNat, CtZone, NatKind, NatSelection};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -74,14 +74,8 @@ pub(super) fn decode(body: &mut Reader<'_>, context: Context<'_>, depth: u8) -> 
         }
     };
     let mut nat = None;
-    let mut exec = Vec::new();
-    decode::for_each(body.rest(), context, Place::Ct, depth + 1, |item| {
-        match item {
-            Item::Nat(found) if nat.is_none() => nat = Some(*found),
-            Item::Nat(_) => return Err(argument()),
-            Item::Action(action) => exec.push(action),
-        }
-        Ok(())
+    let exec = decode::list_with_nat(body.rest(), context, Place::Ct, depth + 1, |found| {
+        if nat.replace(found).is_some() { Err(argument()) } else { Ok(()) }
     })?;
     // Without commit only the bare nat has anything to do.
     if !commit && (!exec.is_empty() || nat.as_ref().is_some_and(|n| *n != CtNat::default())) {

@@ -1,7 +1,7 @@
 //! From bytes to [`Action`]s.
 
 use super::super::Context;
-use super::super::bytes::{Reader, U32, all_zero};
+use super::super::bytes::{Reader, U16, U32, all_zero};
 use super::super::error::{ErrorCode, Refusal};
 use super::super::matching::{port_from_16, port_from_32};
 use super::super::oxm::{self, Header as FieldHeader};
@@ -32,12 +32,6 @@ pub(crate) enum Place {
     ActionSet,
 }
 
-/// One action as read: most are [`Action`]s, nat is a part of ct().
-pub(super) enum Item {
-    Action(Action),
-    Nat(Box<CtNat>),
-}
-
 fn refuse(code: ErrorCode) -> Refusal {
     Refusal::new(code, "an action")
 }
@@ -63,16 +57,7 @@ pub(super) fn list(
     place: Place,
     depth: u8,
 ) -> Result<Vec<Action>, Refusal> {
-    // A list is kept for as long as its flow, and there may be a million: it has no room to spare.
-    let mut actions = Vec::with_capacity(count(bytes));
-    for_each(bytes, context, place, depth, |item| match item {
-        Item::Action(action) => {
-            actions.push(action);
-            Ok(())
-        }
-        Item::Nat(_) => Err(refuse(ErrorCode::BacBadSetArgument)),
-    })?;
-    Ok(actions)
+    list_with_nat(bytes, context, place, depth, |_| Err(refuse(ErrorCode::BacBadSetArgument)))
 }
 
 /// How many actions there are in `bytes`, by their lengths.
@@ -87,14 +72,14 @@ fn count(mut bytes: &[u8]) -> usize {
     count
 }
 
-/// Hand the actions that fill `bytes` to `take`, nat among them.
-pub(super) fn for_each(
+/// The actions that fill `bytes`, but for nat, which is a part of ct(): it goes to `take_nat`.
+pub(super) fn list_with_nat(
     bytes: &[u8],
     context: Context<'_>,
     place: Place,
     depth: u8,
-    mut take: impl FnMut(Item) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
+    mut take_nat: impl FnMut(CtNat) -> Result<(), Refusal>,
+) -> Result<Vec<Action>, Refusal> {
     if depth > MAX_DEPTH {
         return Err(refuse(ErrorCode::BacTooMany));
     }
@@ -102,23 +87,28 @@ pub(super) fn for_each(
         return Err(Refusal::new(ErrorCode::BrcBadLen, "an action list"));
     }
     let mut reader = Reader::new(bytes, ErrorCode::BacBadLen, "an action list");
+    // A list is kept for as long as its flow, and there may be a million: it has no room to spare.
+    let mut actions = Vec::with_capacity(count(bytes));
     let (mut conjunctions, mut others) = (false, false);
     while !reader.is_empty() {
-        let item = one(&mut reader, context, depth)?;
-        match &item {
-            Item::Action(action) => {
-                check_place(action, place)?;
-                conjunctions |= matches!(action, Action::Conjunction { .. });
-                others |= !matches!(action, Action::Conjunction { .. } | Action::Note(_));
-            }
-            Item::Nat(_) => others = true,
+        let nx = reader.peek::<Header>()?.kind.get() == EXPERIMENTER;
+        let (kind, mut body) = header(&mut reader, context.version)?;
+        if kind == Kind::Nat {
+            take_nat(ct::decode_nat(&mut body)?)?;
+            others = true;
+            continue;
         }
-        take(item)?;
+        one(kind, nx, &mut body, context, depth, &mut actions)?;
+        if let Some(action) = actions.last() {
+            check_place(action, place)?;
+            conjunctions |= matches!(action, Action::Conjunction { .. });
+            others |= !matches!(action, Action::Conjunction { .. } | Action::Note(_));
+        }
     }
     if conjunctions && others {
         return Err(refuse(ErrorCode::NxbacBadConjunction));
     }
-    Ok(())
+    Ok(actions)
 }
 
 /// Refuse what may not stand in ct() or in an action set, and writes to the connection elsewhere.
@@ -235,15 +225,21 @@ fn long(kind_is_nx: bool, body: &mut Reader<'_>) -> Result<u32, Refusal> {
     Ok(if kind_is_nx { body.take::<NxLong>()?.value.get() } else { body.take::<U32>()?.get() })
 }
 
+/// Append one action. The forms that flows have most are written to their place at once; to copy them there
+/// would take longer than to decode them.
 #[allow(clippy::too_many_lines, reason = "one arm a form of the table")]
-fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item, Refusal> {
-    let nx = reader.peek::<Header>()?.kind.get() == EXPERIMENTER;
-    let (kind, mut body) = header(reader, context.version)?;
-    let body = &mut body;
+fn one(
+    kind: Kind,
+    nx: bool,
+    body: &mut Reader<'_>,
+    context: Context<'_>,
+    depth: u8,
+    out: &mut Vec<Action>,
+) -> Result<(), Refusal> {
     let argument = || refuse(ErrorCode::BacBadArgument);
     let byte = |body: &mut Reader<'_>| body.take::<Byte>().map(|l| l.value);
     let short = |body: &mut Reader<'_>| body.take::<Short>().map(|l| l.value.get());
-    Ok(Item::Action(match kind {
+    let action = match kind {
         Kind::Output10 => {
             let layout: &Output10 = body.take()?;
             output(port_from_16(layout.port.get()), layout.max_len.get())?
@@ -304,10 +300,10 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             if !all_zero(&layout.zeros) {
                 return Err(refuse(ErrorCode::NxbrcMustBeZero));
             }
-            let ids = (0..layout.count.get()).map(|_| body.take().map(|id: &super::U16| id.get()));
+            let ids = (0..layout.count.get()).map(|_| body.take().map(|id: &U16| id.get()));
             Action::DecTtl(ids.collect::<Result<_, _>>()?)
         }
-        Kind::SetField => set_field(body, context)?,
+        Kind::SetField => return set_field(body, context, out),
         Kind::RegLoad => {
             let layout: &NxRegLoad = body.take()?;
             let field = oxm::field_of_short(layout.dst.get(), context)?;
@@ -316,7 +312,8 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             if value & !ones(u32::from(dst.bits)) != 0 {
                 return Err(argument());
             }
-            Action::Load { value, dst }
+            out.push(Action::Load { value, dst });
+            return Ok(());
         }
         Kind::RegLoad2 => {
             let (field, value, mask) = oxm::Entry::decode_action(body, context)?;
@@ -332,15 +329,15 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
         }
         Kind::CopyField => {
             let layout: &CopyField15 = body.take()?;
-            copy(body, context, layout.n_bits.get(), layout.src_ofs.get(), layout.dst_ofs.get())?
+            return copy(body, context, (layout.n_bits, layout.src_ofs, layout.dst_ofs), out);
         }
         Kind::CopyFieldOnf => {
             let layout: &CopyFieldOnf = body.take()?;
-            copy(body, context, layout.n_bits.get(), layout.src_ofs.get(), layout.dst_ofs.get())?
+            return copy(body, context, (layout.n_bits, layout.src_ofs, layout.dst_ofs), out);
         }
         Kind::RegMove => {
             let layout: &NxRegMove = body.take()?;
-            copy(body, context, layout.n_bits.get(), layout.src_ofs.get(), layout.dst_ofs.get())?
+            return copy(body, context, (layout.n_bits, layout.src_ofs, layout.dst_ofs), out);
         }
         Kind::Meter => Action::Meter(long(nx, body)?),
         Kind::Resubmit => resubmit(body.take::<NxShort>()?.value.get(), THIS_TABLE, false),
@@ -407,7 +404,8 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             }
         }
         Kind::Ct => Action::Ct(Box::new(ct::decode(body, context, depth)?)),
-        Kind::Nat => return Ok(Item::Nat(Box::new(ct::decode_nat(body)?))),
+        // Stands in ct() only, and is taken there.
+        Kind::Nat => return Err(refuse(ErrorCode::BacBadSetArgument)),
         Kind::OutputTrunc => {
             let layout: &NxOutputTrunc = body.take()?;
             // An Ethernet header is the least that can be kept.
@@ -431,14 +429,16 @@ fn one(reader: &mut Reader<'_>, context: Context<'_>, depth: u8) -> Result<Item,
             let dst = writable(subfield(field, layout.offset.get(), 1, context)?)?;
             Action::CheckPktLarger { len: layout.pkt_len.get(), dst }
         }
-    }))
+    };
+    out.push(action);
+    Ok(())
 }
 
 fn whole(field: Field, value: u128) -> Action {
     Action::set_field(field, value, field.all_ones())
 }
 
-fn set_field(body: &mut Reader<'_>, context: Context<'_>) -> Result<Action, Refusal> {
+fn set_field(body: &mut Reader<'_>, context: Context<'_>, out: &mut Vec<Action>) -> Result<(), Refusal> {
     let argument = || refuse(ErrorCode::BacBadSetArgument);
     let (field, value, mask) = oxm::Entry::decode_action(body, context)?;
     if mask.is_some() && context.version != Version::V15 {
@@ -454,26 +454,27 @@ fn set_field(body: &mut Reader<'_>, context: Context<'_>) -> Result<Action, Refu
         return Err(argument());
     }
     if masked && mask == field.all_ones() && oxm::is_odd_sized(field) {
-        return Ok(Action::Load { value: value & mask, dst: Subfield::whole(field) });
+        out.push(Action::Load { value: value & mask, dst: Subfield::whole(field) });
+    } else {
+        out.push(Action::set_field(field, value & mask, mask));
     }
-    Ok(Action::set_field(field, value & mask, mask))
+    Ok(())
 }
 
 fn copy(
     body: &mut Reader<'_>,
     context: Context<'_>,
-    bits: u16,
-    src_offset: u16,
-    dst_offset: u16,
-) -> Result<Action, Refusal> {
+    (bits, src_offset, dst_offset): (U16, U16, U16),
+    out: &mut Vec<Action>,
+) -> Result<(), Refusal> {
     let src = FieldHeader::decode_field(body, context)?;
     let dst = FieldHeader::decode_field(body, context)?;
     zeros(body, ErrorCode::NxbrcMustBeZero)?;
     // OpenFlow 1.5 lets 0 stand for all bits of both; Open vSwitch refuses it, and so do we.
-    Ok(Action::Move {
-        src: subfield(src, src_offset, bits, context)?,
-        dst: writable(subfield(dst, dst_offset, bits, context)?)?,
-    })
+    let src = subfield(src, src_offset.get(), bits.get(), context)?;
+    let dst = writable(subfield(dst, dst_offset.get(), bits.get(), context)?)?;
+    out.push(Action::Move { src, dst });
+    Ok(())
 }
 
 fn resubmit(port: u16, table: u8, with_ct_orig: bool) -> Action {
