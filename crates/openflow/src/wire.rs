@@ -42,7 +42,7 @@ mod oxs;
 mod property;
 
 pub use async_config::{AsyncConfig, AsyncMask};
-pub use bundle::{BundleAdd, BundleCommand, BundleControl};
+pub use bundle::{BundleAdd, BundleAddView, BundleCommand, BundleControl};
 pub use ct_flush::CtFlush;
 pub use error::{EncodeError, ErrorCode, ErrorKind, ErrorMessage, Refusal};
 pub use features::Features;

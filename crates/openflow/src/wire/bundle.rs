@@ -70,6 +70,18 @@ pub struct BundleAdd {
     pub message: Vec<u8>,
 }
 
+/// An OFPT_BUNDLE_ADD_MESSAGE where it was read: bundles may be of a million messages, which need not be
+/// copied to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BundleAddView<'a> {
+    /// The bundle.
+    pub id: u32,
+    /// [`flag`]
+    pub flags: u16,
+    /// As [`BundleAdd::message`].
+    pub message: &'a [u8],
+}
+
 /// Write one of the two messages, as the version has it.
 fn encode(
     context: Context<'_>,
@@ -112,9 +124,18 @@ impl BundleControl {
     }
 }
 
-impl BundleAdd {
+impl<'a> BundleAddView<'a> {
+    /// The whole message, if it is one of 1.4 or later of this kind.
+    pub fn of(bytes: &'a [u8], context: Context<'_>) -> Option<Result<BundleAddView<'a>, Refusal>> {
+        let (header, body) = Header::decode(bytes).ok()?;
+        let is_one = context.version >= Version::V14
+            && header.version == context.version.wire()
+            && header.kind == kind::BUNDLE_ADD;
+        is_one.then(|| BundleAddView::decode(body, context, header.xid))
+    }
+
     /// From the bytes behind the header of a message with this `xid`.
-    pub(crate) fn decode(body: &[u8], context: Context<'_>, xid: u32) -> Result<BundleAdd, Refusal> {
+    fn decode(body: &'a [u8], context: Context<'_>, xid: u32) -> Result<BundleAddView<'a>, Refusal> {
         let refuse = |code| Refusal::new(code, "OFPT_BUNDLE_ADD_MESSAGE");
         let mut reader = Reader::new(body, ErrorCode::BrcBadLen, "OFPT_BUNDLE_ADD_MESSAGE");
         let layout: &Layout = reader.take()?;
@@ -138,7 +159,21 @@ impl BundleAdd {
         if !bundled.contains(&header.kind) {
             return Err(refuse(ErrorCode::BfcMsgUnsup));
         }
-        Ok(BundleAdd { id: layout.id.get(), flags: layout.flags.get(), message: message.to_vec() })
+        Ok(BundleAddView { id: layout.id.get(), flags: layout.flags.get(), message })
+    }
+}
+
+impl BundleAdd {
+    /// From the bytes behind the header of a message with this `xid`.
+    pub(crate) fn decode(body: &[u8], context: Context<'_>, xid: u32) -> Result<BundleAdd, Refusal> {
+        let BundleAddView { id, flags, message } = BundleAddView::decode(body, context, xid)?;
+        Ok(BundleAdd { id, flags, message: message.to_vec() })
+    }
+
+    /// The message as one that was just read.
+    pub fn view(&self) -> BundleAddView<'_> {
+        let BundleAdd { id, flags, message } = self;
+        BundleAddView { id: *id, flags: *flags, message }
     }
 
     /// A whole message. The message inside has to have the same `xid`.

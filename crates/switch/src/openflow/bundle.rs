@@ -11,7 +11,7 @@ use crate::{ChangeError, Ready};
 use footbridge_datapath::PacketOut;
 use footbridge_openflow::wire::bundle::flag;
 use footbridge_openflow::wire::{
-    BundleAdd, BundleCommand, BundleControl, Context, ErrorCode, Message, Refusal,
+    BundleAddView, BundleCommand, BundleControl, Context, ErrorCode, Message, Refusal,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,18 +103,18 @@ impl Bundles {
     }
 
     /// Add a message; its bundle is opened by that if it is not there.
-    pub(super) fn add(&mut self, message: &BundleAdd, context: Context<'_>) -> Result<(), Failure> {
-        let BundleAdd { id, flags, message } = message;
+    pub(super) fn add(&mut self, message: BundleAddView<'_>, context: Context<'_>) -> Result<(), Failure> {
+        let BundleAddView { id, flags, message } = message;
         let (_, decoded) = Message::decode(message, context)?;
         let member = Member::of(decoded)?;
-        match self.open.get(id) {
-            None => self.begin(*id, *flags)?,
+        match self.open.get(&id) {
+            None => self.begin(id, flags)?,
             Some(bundle) if bundle.closed => {
-                self.discard(*id);
+                self.discard(id);
                 return Err(ErrorCode::BfcBundleClosed.into());
             }
-            Some(bundle) if bundle.flags != *flags => {
-                self.discard(*id);
+            Some(bundle) if bundle.flags != flags => {
+                self.discard(id);
                 return Err(ErrorCode::BfcBadFlags.into());
             }
             Some(_) => {}
@@ -124,7 +124,7 @@ impl Bundles {
             return Err(ErrorCode::BfcMsgTooMany.into());
         }
         self.bytes += bytes;
-        let contents = &mut self.get(*id)?.contents;
+        let contents = &mut self.get(id)?.contents;
         contents.bytes += bytes;
         match member {
             Member::Flow(flow_mod) => {

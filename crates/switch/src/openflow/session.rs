@@ -13,7 +13,7 @@ use crate::{FlowFilter, Origin};
 use footbridge_datapath::clock;
 use footbridge_openflow::wire::stats::{FlowUpdate, ReplyBody, StatsReply, StatsRequest};
 use footbridge_openflow::wire::{
-    BundleAdd, BundleCommand, BundleControl, Context, CtFlush, EncodeError, ErrorCode, ErrorKind,
+    BundleAddView, BundleCommand, BundleControl, Context, CtFlush, EncodeError, ErrorCode, ErrorKind,
     ErrorMessage, FlowFormat, FlowRemoved, Form, Header, Hello, Message, PacketIn, PacketInFormat, PortMod,
     PortStatus, Refusal, Role, RoleMessage, Setting, SwitchConfig, TlvTableReply, Version, Versions,
 };
@@ -95,12 +95,14 @@ impl Session {
         };
         let tlv = self.hub.tlv();
         let context = Context { version, tlv: Some(&tlv), table_in_command: self.table_in_command };
-        let done = Message::decode(message, context).map_err(Failure::from).and_then(|(header, decoded)| {
-            if self.client.wants().kind == Kind::Snoop {
-                return Ok(());
-            }
-            self.carry_out(decoded, header, context, &mut answer)
-        });
+        let snoops = self.client.wants().kind == Kind::Snoop;
+        let done = match BundleAddView::of(message, context) {
+            Some(Ok(add)) if !snoops => self.bundle_add(add, context),
+            Some(add) => add.map(drop).map_err(Failure::from),
+            None => Message::decode(message, context).map_err(Failure::from).and_then(|(header, decoded)| {
+                if snoops { Ok(()) } else { self.carry_out(decoded, header, context, &mut answer) }
+            }),
+        };
         if let Err(failure) = done {
             tracing::debug!(client = self.client.id, %failure, "a request is refused");
             answer.bytes.extend(error(&failure, version, message));
@@ -164,10 +166,7 @@ impl Session {
                 self.may_write()?;
                 self.bundle_control(control, context, xid, answer)
             }
-            Message::BundleAdd(add) => {
-                self.may_write()?;
-                self.bundle_add(&add, context)
-            }
+            Message::BundleAdd(add) => self.bundle_add(add.view(), context),
             Message::StatsRequest(StatsRequest::FlowMonitor(requests)) => {
                 let flows = monitor::request(&self.hub, &self.client, requests)?;
                 reply(stats_reply(ReplyBody::FlowMonitor(flows)))
@@ -367,7 +366,8 @@ impl Session {
         }
     }
 
-    fn bundle_add(&mut self, add: &BundleAdd, context: Context<'_>) -> Result<(), Failure> {
+    fn bundle_add(&mut self, add: BundleAddView<'_>, context: Context<'_>) -> Result<(), Failure> {
+        self.may_write()?;
         self.bundles.add(add, context)
     }
 
@@ -375,9 +375,14 @@ impl Session {
     /// unread.
     pub(super) fn next_event(&mut self) -> Option<Result<Vec<u8>, Overflowed>> {
         let version = self.version?;
+        let taken = self.client.queue.take();
+        // As after most messages.
+        if matches!(taken, Taken::Nothing) {
+            return None;
+        }
         let tlv = self.hub.tlv();
         let context = Context { version, tlv: Some(&tlv), table_in_command: false };
-        let messages = match self.client.queue.take() {
+        let messages = match taken {
             Taken::Nothing => return None,
             Taken::Overflowed => return Some(Err(Overflowed)),
             Taken::Event(Event::Snooped(message)) => return Some(Ok(message.to_vec())),
