@@ -25,6 +25,7 @@
 
 mod extract;
 mod fragments;
+pub mod rules;
 mod table;
 pub mod tcp;
 #[cfg(test)]
@@ -32,12 +33,13 @@ mod tests;
 
 use crate::packet::Frame;
 use crate::time::Time;
-use extract::{Advance, Class, Step, classify};
+use extract::{Class, classify};
 use fragments::{FragmentKey, Fragments};
+use rules::{Advance, Icmp, Step, may_begin};
+pub use rules::{Progress, timeout};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use table::Table;
-pub use table::{Progress, timeout};
 
 /// The bits of ct_state (ovs-fields(7)).
 pub mod state {
@@ -81,21 +83,25 @@ impl Tuple {
     /// The tuple of the other direction.
     #[must_use]
     pub fn reversed(self) -> Tuple {
-        let icmp_type = match (self.proto, self.icmp_type) {
-            (1, 8) => 0,
-            (1, 0) => 8,
-            (1, request @ (13 | 15)) => request + 1,
-            (1, reply @ (14 | 16)) => reply - 1,
-            (58, 128) => 129,
-            (58, 129) => 128,
-            (_, other) => other,
+        let icmp_type = match self.icmp() {
+            Icmp::Request { reply } => reply,
+            Icmp::Reply { request } => request,
+            Icmp::Error | Icmp::Other => self.icmp_type,
         };
         Tuple { proto: self.proto, icmp_type, src: self.dst, dst: self.src }
     }
 
     /// Whether it is of the answers of an ICMP exchange.
     fn is_icmp_reply(&self) -> bool {
-        matches!((self.proto, self.icmp_type), (1, 0 | 14 | 16) | (58, 129))
+        matches!(self.icmp(), Icmp::Reply { .. })
+    }
+
+    fn icmp(&self) -> Icmp {
+        match self.proto {
+            1 => Icmp::of(false, self.icmp_type),
+            58 => Icmp::of(true, self.icmp_type),
+            _ => Icmp::Other,
+        }
     }
 }
 
@@ -250,7 +256,7 @@ impl Conntrack {
             valid = match advance {
                 Some(Advance::Valid) => true,
                 Some(Advance::Invalid) => false,
-                Some(Advance::Reopen) | None => step.is_none_or(|step| step.begins().is_some()),
+                Some(Advance::Reopen) | None => may_begin(step),
             };
             self.table.note_replied(zone, &tuple);
         }
@@ -262,7 +268,7 @@ impl Conntrack {
         {
             // The packet is to begin the connection anew, from its end, if it is one that can.
             self.table.remove(zone, &tuple);
-            valid = step.is_none_or(|step| step.begins().is_some());
+            valid = may_begin(step);
         }
         *memo = Some(Memo { zone, tuple, valid });
         if !valid {
@@ -286,9 +292,7 @@ impl Conntrack {
     fn commit(&mut self, tuple: Tuple, step: Option<Step>, request: &Request, now: Time) {
         let zone = request.zone;
         if self.table.get_mut(zone, &tuple, now).is_none() {
-            // Of a later fragment no step is known: it begins a connection like any datagram.
-            let progress = step.and_then(Step::begins).unwrap_or(Progress::begun(tuple.proto));
-            self.table.insert(zone, tuple, progress, now);
+            self.table.insert(zone, tuple, rules::begun(tuple.proto, step), now);
         }
         if let Some(entry) = self.table.get_mut(zone, &tuple, now) {
             entry.mark = (entry.mark & !request.mark.1) | (request.mark.0 & request.mark.1);

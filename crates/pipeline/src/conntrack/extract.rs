@@ -1,7 +1,8 @@
 //! What a frame is to the tracker: of which connection, and which step of it.
 
-use super::tcp::{Segment, Transition};
-use super::{Endpoint, Progress, Tuple};
+use super::rules::{Icmp, Step, has_ports};
+use super::tcp::Segment;
+use super::{Endpoint, Tuple};
 use crate::packet::{Fragment, Frame, Transport};
 use footbridge_openflow::Field;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,53 +16,6 @@ pub(super) enum Class {
     Error { quoted: Tuple },
     /// Nothing that can be tracked.
     Invalid,
-}
-
-/// What a packet does in its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Tcp(Segment),
-    /// An ICMP request, which may begin an exchange.
-    Request,
-    /// An ICMP reply, which may not.
-    Reply,
-    /// Any other packet.
-    Datagram,
-}
-
-/// What a step did to a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Advance {
-    Valid,
-    Invalid,
-    Reopen,
-}
-
-impl Step {
-    /// The progress of a connection that begins with this step; None where none can.
-    pub(super) fn begins(self) -> Option<Progress> {
-        match self {
-            Step::Tcp(segment) => segment.begins().map(Progress::Tcp),
-            Step::Request | Step::Datagram => Some(Progress::Unreplied),
-            Step::Reply => None,
-        }
-    }
-}
-
-impl Progress {
-    /// The next progress, and whether the step is part of the connection.
-    pub(super) fn advance(self, step: Step, reply: bool) -> (Progress, Advance) {
-        match (self, step) {
-            (Progress::Tcp(state), Step::Tcp(segment)) => match state.on(segment, reply) {
-                Transition::To(next) => (Progress::Tcp(next), Advance::Valid),
-                Transition::Stay => (self, Advance::Valid),
-                Transition::Invalid => (self, Advance::Invalid),
-                Transition::Reopen => (self, Advance::Reopen),
-            },
-            (_, _) if reply => (Progress::Replied, Advance::Valid),
-            (progress, _) => (progress, Advance::Valid),
-        }
-    }
 }
 
 /// A frame as the tracker sees it.
@@ -121,7 +75,11 @@ fn whole(frame: &Frame, src: IpAddr, dst: IpAddr) -> Option<Class> {
         Transport::Sctp => flow(ports, 0, Step::Datagram),
         Transport::Icmp | Transport::Icmpv6 => {
             let v6 = transport == Transport::Icmpv6;
-            if is_icmp_error(v6, rest[0]) {
+            // ICMP in the other version of IP is none.
+            if v6 != src.is_ipv6() {
+                return None;
+            }
+            if Icmp::of(v6, rest[0]) == Icmp::Error {
                 // It goes to whoever sent the packet that it quotes.
                 let quoted = quoted(v6, rest.get(8..)?).filter(|quoted| quoted.src.address == dst)?;
                 return Some(Class::Error { quoted });
@@ -187,26 +145,14 @@ fn quoted_extensions(packet: &[u8], first: u8) -> Option<(u8, usize)> {
     }
 }
 
-fn has_ports(proto: u8) -> bool {
-    // TCP, UDP, SCTP, and the ICMPs with their identifiers.
-    matches!(proto, 1 | 6 | 17 | 58 | 132)
-}
-
-fn is_icmp_error(v6: bool, kind: u8) -> bool {
-    // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
-    // RFC 4443 §2.1: the errors are 1 to 4 of those defined.
-    if v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 4 | 5 | 11 | 12) }
-}
-
-/// The step that an ICMP message is, if it is one of those that ask and answer: echo, timestamp,
-/// information (RFC 792); echo (RFC 4443).
+/// The step that an ICMP message is, if it is one of those that ask and answer.
 fn icmp_step(v6: bool, message: &[u8]) -> Option<Step> {
     let [kind, code] = *message.first_chunk()?;
-    match (v6, kind) {
+    match Icmp::of(v6, kind) {
         _ if code != 0 => None,
-        (false, 8 | 13 | 15) | (true, 128) => Some(Step::Request),
-        (false, 0 | 14 | 16) | (true, 129) => Some(Step::Reply),
-        _ => None,
+        Icmp::Request { .. } => Some(Step::Datagram),
+        Icmp::Reply { .. } => Some(Step::Reply),
+        Icmp::Error | Icmp::Other => None,
     }
 }
 

@@ -1,13 +1,10 @@
 //! First fragments, remembered for the later ones.
 
 use super::extract::Class;
+use super::rules::FRAGMENT_LIFETIME;
 use crate::time::Time;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::time::Duration;
-
-/// How long later fragments may take (Linux's ipfrag_time).
-const LIFETIME: Duration = Duration::from_secs(30);
 
 /// What the fragments of one datagram have in common (RFC 791, RFC 8200 §4.5), in one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +51,7 @@ impl Fragments {
         }
         self.clock += 1;
         self.by_age.insert(self.clock, key);
-        self.datagrams.insert(key, (self.clock, now.after(LIFETIME), class));
+        self.datagrams.insert(key, (self.clock, now.after(FRAGMENT_LIFETIME), class));
     }
 
     pub(super) fn sweep(&mut self, now: Time) {

@@ -1,41 +1,9 @@
 //! The table of connections: lookup in either direction, ageing, and what goes when it is full.
 
-use super::extract::{Advance, Step};
-use super::tcp::TcpState;
+use super::rules::{self, Advance, Progress, SWEEP_INTERVAL, Step, timeout};
 use super::{Connection, Endpoint, Limits, Outcome, Tuple, state};
 use crate::time::Time;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
-
-/// How far a connection has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Progress {
-    /// A TCP connection.
-    Tcp(TcpState),
-    /// Packets one way only, of any other protocol.
-    Unreplied,
-    /// Packets both ways.
-    Replied,
-}
-
-impl Progress {
-    /// The progress of a connection of which only a packet without flags is known.
-    pub(super) fn begun(proto: u8) -> Progress {
-        if proto == 6 { Progress::Tcp(TcpState::Established) } else { Progress::Unreplied }
-    }
-}
-
-/// How long a connection waits for its next packet (the defaults of Linux's nf_conntrack).
-pub const fn timeout(proto: u8, progress: Progress) -> Duration {
-    match (progress, proto) {
-        (Progress::Tcp(state), _) => state.timeout(),
-        (Progress::Unreplied, 17) => Duration::from_secs(30),
-        (Progress::Replied, 17) => Duration::from_secs(120),
-        (_, 1 | 58) => Duration::from_secs(30),
-        (Progress::Unreplied | Progress::Replied, _) => Duration::from_secs(600),
-    }
-}
 
 /// Both directions of a connection: its ends in a fixed order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,13 +44,10 @@ impl Entry {
         *tuple != self.original
     }
 
-    /// Take a packet's step; of a later fragment it is not known, and only that it came counts.
+    /// Take a packet's step.
     pub(super) fn advance(&mut self, tuple: &Tuple, step: Option<Step>, now: Time) -> Advance {
         let reply = self.is_reply(tuple);
-        let (progress, advance) = match (self.progress, step) {
-            (Progress::Tcp(_), None) => (self.progress, Advance::Valid),
-            (progress, step) => progress.advance(step.unwrap_or(Step::Datagram), reply),
-        };
+        let (progress, advance) = rules::advance(self.progress, step, reply);
         if advance == Advance::Valid {
             self.progress = progress;
             self.replied |= reply;
@@ -188,11 +153,9 @@ impl Table {
     }
 
     fn make_room(&mut self, now: Time) -> bool {
-        // Looking through the whole table is worth while once a second at most.
-        if now.since(self.swept) >= Duration::from_secs(1) && self.sweep(now) > 0 {
+        if now.since(self.swept) >= SWEEP_INTERVAL && self.sweep(now) > 0 {
             return self.entries.len() < self.limit;
         }
-        self.swept = self.swept.max(now);
         match self.unreplied.pop_first() {
             Some((_, ends)) => self.entries.remove(&ends).is_some(),
             None => false,

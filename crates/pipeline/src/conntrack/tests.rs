@@ -4,6 +4,7 @@ use super::*;
 use crate::packet::compose;
 use footbridge_openflow::{Field, Key};
 use proptest::prelude::*;
+use std::time::Duration;
 
 const ZONE: u16 = 65520;
 const SYN: u16 = 0x02;
@@ -392,6 +393,29 @@ fn a_full_table_never_gives_up_an_established_one_for_a_new_one() {
     assert_eq!(tracked.commit(&from_port(3)), TRK | NEW);
     assert_eq!((tracked.table.len(), tracked.table.refused()), (2, 1));
     assert_eq!(tracked.look(&from_port(1)), TRK | EST);
+}
+
+/// Those that come faster than the table is looked through must not put that off for good.
+#[test]
+fn a_full_table_finds_what_is_past_its_time_also_under_a_flood() {
+    let mut tracked =
+        Tracked { table: Conntrack::with_limits(Limits { connections: 2, fragments: 1 }), ..Tracked::new() };
+    for port in [1, 2] {
+        tracked.commit(&from_port(port));
+        tracked.look(&to_port(port));
+    }
+    for _ in 0..300 {
+        tracked.now = tracked.now.after(Duration::from_millis(500));
+        tracked.commit(&from_port(3));
+    }
+    assert_eq!(tracked.table.connections(None, tracked.now).len(), 1);
+}
+
+/// Its fields are those of IPv6's ICMP, and no flow of IPv4 can match them.
+#[test]
+fn icmp_of_the_other_version_of_ip_is_invalid() {
+    let mut tracked = Tracked::new();
+    assert_eq!(tracked.look(&frame(58, true, |key| key.set(Field::Icmpv6Type, 128))), TRK | INV);
 }
 
 #[test]
