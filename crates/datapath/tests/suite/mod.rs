@@ -25,6 +25,15 @@ pub(crate) use tunnels::*;
 pub(crate) type Factory = fn() -> Box<dyn Datapath>;
 
 macro_rules! datapath_suite {
+    (ignored $why:literal; $factory:expr; $($claim:ident),* $(,)?) => {
+        $(
+            #[test]
+            #[ignore = $why]
+            fn $claim() {
+                crate::suite::$claim($factory);
+            }
+        )*
+    };
     ($factory:expr; $($claim:ident),* $(,)?) => {
         $(
             #[test]

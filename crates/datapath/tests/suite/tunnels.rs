@@ -12,11 +12,10 @@
 
 use super::{Bed, Factory};
 use crate::common::{Namespace, eventually, pings, tcp_passes};
-use footbridge_datapath::{Attachment, Error, PacketOut, PortSpec, TunnelProtocol};
+use footbridge_datapath::{Attachment, PacketOut, PortSpec, TunnelProtocol};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{Match, PortNames, PortNo};
 use footbridge_pipeline::DropReason;
-use nix::errno::Errno;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -27,9 +26,7 @@ pub(crate) fn joins_two_bridges_by_vxlan(factory: Factory) {
 
 /// Ping, and TCP both ways, byte for byte, through Geneve.
 pub(crate) fn joins_two_bridges_by_geneve(factory: Factory) {
-    if has_geneve(factory, "joins_two_bridges_by_geneve") {
-        joins_two_bridges(factory, TunnelProtocol::Geneve);
-    }
+    joins_two_bridges(factory, TunnelProtocol::Geneve);
 }
 
 fn joins_two_bridges(factory: Factory, protocol: TunnelProtocol) {
@@ -43,9 +40,6 @@ fn joins_two_bridges(factory: Factory, protocol: TunnelProtocol) {
 
 /// A Geneve option carries tun_metadata0 to the other side, where flows match it.
 pub(crate) fn carries_tunnel_metadata_in_geneve(factory: Factory) {
-    if !has_geneve(factory, "carries_tunnel_metadata_in_geneve") {
-        return;
-    }
     let (mut left, mut right, a, _b) = joined(factory, TunnelProtocol::Geneve);
     let flows = |mark: &str, peer: &str| {
         [
@@ -149,23 +143,6 @@ pub(crate) fn floods_leave_tunnels_out(factory: Factory) {
     assert!(!pings(&b, "10.0.0.1"));
     let status = left.status(2);
     assert!(status.tx.packets > 0 && status.drops.of(DropReason::NormalTunnel) > 0, "{status:?}");
-}
-
-/// Whether the datapath can have a Geneve port; where the kernel has no such devices, says that the claim is
-/// skipped.
-fn has_geneve(factory: Factory, claim: &str) -> bool {
-    let mut bed = Bed::new(factory);
-    let attachment = Attachment::tunnel(TunnelProtocol::Geneve);
-    match bed.datapath.add_port(&PortSpec { number: PortNo(1), name: "tunnel".to_owned(), attachment }) {
-        Err(why @ Error::Tunnel { errno: Errno::EOPNOTSUPP, .. }) => {
-            println!("skipped: {claim}: {why}");
-            false
-        }
-        other => {
-            other.unwrap();
-            true
-        }
-    }
 }
 
 /// Two datapaths with a host each, their tunnels, and flows that send everything to the other side.
