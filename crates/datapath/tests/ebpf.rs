@@ -21,6 +21,7 @@ suite::datapath_suite! {
     drops_and_counts_everything_without_flows,
     carries_ping_between_two_ports,
     carries_vlan_tags,
+    tracks_connections,
     completes_checksums_that_a_sender_left_undone,
     counts_frames_too_long_for_the_next_device,
     outlives_a_device_and_takes_it_back,

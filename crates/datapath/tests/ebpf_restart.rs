@@ -11,6 +11,7 @@ use footbridge_datapath::ebpf::{Ebpf, pins};
 use footbridge_datapath::{Attachment, Change, Datapath, PortSpec, clock};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{PortNames, PortNo};
+use footbridge_pipeline::conntrack::Connection;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,13 @@ fn bridge() {
                 let mut pipeline = shared.write().unwrap();
                 let added = vec![pipeline.insert(flow, clock::now()).unwrap().entry.id];
                 datapath.commit(&pipeline, &Change { added, removed: Vec::new() }).unwrap();
+            }
+            ("connections", _) => {
+                let connections = datapath.connections(None).unwrap();
+                let line = |connection: &Connection| {
+                    format!("{}:{} ", connection.original.proto, connection.replied)
+                };
+                connections.iter().for_each(|connection| print!("{}", line(connection)));
             }
             ("count", _) => {
                 let ports = datapath.ports().unwrap();
@@ -202,6 +210,55 @@ fn loses_no_packet(filters: bool) {
     namespace.enter(|| pins::detach(&pinned.0)).unwrap();
     assert!(!has_filter(), "detached, and yet there is a filter");
     assert!(!pings(&hosts[0], "10.0.0.2"), "detached, and yet it forwards");
+}
+
+/// Flows by which only one of two hosts may begin: what the other says is part of a connection that the process before
+/// had tracked, and it passes while no process runs and under the next one.
+#[test]
+fn tracked_connections_outlive_the_process() {
+    if !common::privileged("tracked_connections_outlive_the_process") {
+        return;
+    }
+    let namespace = Namespace::new("br");
+    let hosts = ["a", "b"].map(|device| {
+        let last = if device == "a" { 1 } else { 2 };
+        host(&namespace, device, &format!("10.0.0.{last}/24"))
+    });
+    let pinned = Pinned::new();
+    let start = || {
+        let mut bridge = Bridge::start(&namespace, &pinned.0, 1, false);
+        let flows = [
+            "table=0,arp actions=NORMAL",
+            "table=0,ip actions=ct(table=1,zone=9)",
+            "table=1,priority=2,ct_state=+est,ip,in_port=2 actions=output:1",
+            "table=1,priority=1,ip,in_port=1 actions=ct(commit,zone=9),output:2",
+        ];
+        ["port a", "port b"].iter().for_each(|command| drop(bridge.tell(command)));
+        flows.iter().for_each(|flow| drop(bridge.tell(&format!("flow {flow}"))));
+        bridge
+    };
+    let mut bridge = start();
+    assert!(pings(&hosts[0], "10.0.0.2"));
+    // The one that may not begin sends, in a connection that the other has begun.
+    let sending =
+        hosts[1].spawn_shell("(for i in $(seq 30); do echo x; sleep 0.1; done) | nc -l -N 10.0.0.2 7000");
+    eventually("nc listens", Duration::from_secs(5), || hosts[1].must("ss -Hltn").contains(":7000"));
+    let receiving = hosts[0].spawn_shell("nc -d 10.0.0.2 7000 | wc -l");
+    let has_tcp = |said: &str| said.contains("6:true");
+    let is_tracked = |bridge: &mut Bridge| has_tcp(&bridge.tell("connections -"));
+    let begun = std::time::Instant::now();
+    while !is_tracked(&mut bridge) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{}", bridge.tell("connections -"));
+    }
+    bridge.kill();
+    std::thread::sleep(Duration::from_millis(500));
+    let mut bridge = Bridge::start(&namespace, &pinned.0, 1, false);
+    assert!(is_tracked(&mut bridge));
+    drop(bridge);
+    let mut bridge = start();
+    assert!(is_tracked(&mut bridge));
+    sending.wait();
+    assert_eq!(receiving.wait().trim(), "30");
 }
 
 /// Two processes don't have one directory; what is pinned for a device that is gone goes at the next start.

@@ -55,10 +55,6 @@ fn the_agent_says_which_argument_is_wrong() {
         ),
         "{said}"
     );
-    let (status, said) = with(&["--datapath", "ebpf"]);
-    assert_eq!(status, Some(1));
-    let yet = "the ebpf datapath can't do a node's ct() yet";
-    assert_eq!(said, format!("footbridge: {yet}: use --datapath userspace or auto\n"));
     let (status, said) = with(&["--log", "footbridge=loud"]);
     assert_eq!(status, Some(1));
     assert!(said.starts_with("footbridge: --log footbridge=loud: "), "{said}");

@@ -90,6 +90,17 @@ lab_tests! {
         assert_eq!(lab.left(), Vec::<String>::new());
     }
 
+    /// The same with the flows compiled into the kernel, tracked connections too.
+    fn every_step_holds_in_the_kernel_and_leaves_nothing(lab) {
+        let before = host();
+        let printed = lab.ok(&["--datapath", "ebpf"]);
+        assert!(printed.ends_with("every step held\n"), "{printed}");
+        let printed = lab.ok(&["--datapath", "ebpf", "--file", "small"]);
+        assert!(printed.ends_with("every step held\n"), "{printed}");
+        assert_eq!(before, host());
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
     fn two_labs_run_side_by_side(lab) {
         let other = Lab::new("side-by-side-2");
         lab.ok(&["up"]);

@@ -92,7 +92,7 @@ impl Tuple {
     }
 
     /// Whether it is of the answers of an ICMP exchange.
-    fn is_icmp_reply(&self) -> bool {
+    pub fn is_icmp_reply(&self) -> bool {
         matches!(self.icmp(), Icmp::Reply { .. })
     }
 

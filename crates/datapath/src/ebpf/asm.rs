@@ -74,6 +74,7 @@ pub(crate) enum Cmp {
 pub(crate) enum Helper {
     MapLookupElem = 1,
     MapUpdateElem = 2,
+    MapDeleteElem = 3,
     SkbStoreBytes = 9,
     L3CsumReplace = 10,
     L4CsumReplace = 11,
@@ -87,11 +88,14 @@ pub(crate) enum Helper {
     SkbLoadBytes = 26,
     SkbGetTunnelOpt = 29,
     SkbSetTunnelOpt = 30,
+    MapPushElem = 87,
+    MapPopElem = 88,
     KtimeGetBootNs = 125,
     RingbufReserve = 131,
     RingbufSubmit = 132,
     RingbufDiscard = 133,
     CheckMtu = 163,
+    ForEachMapElem = 164,
     Loop = 181,
 }
 
@@ -159,10 +163,14 @@ const STX: u8 = 0x63;
 const ST: u8 = 0x62;
 /// LDX, STX and ST hold MEM mode and W size: the size's bits replace W's 0.
 const CALL: u8 = 0x85;
+/// STX with ATOMIC mode and D size, and what its immediate says.
+const ATOMIC: u8 = 0xdb;
+const COMPARE_EXCHANGE: i32 = 0xf1;
 const EXIT: u8 = 0x95;
 const TO_BIG_ENDIAN: u8 = 0xdc;
 /// What the source register of LD_IMM64 says its value is.
 const PSEUDO_MAP_FD: u8 = 1;
+const PSEUDO_MAP_VALUE: u8 = 2;
 const PSEUDO_FUNC: u8 = 4;
 /// What the source register of CALL says.
 const PSEUDO_CALL: u8 = 1;
@@ -246,6 +254,11 @@ impl Asm {
         self.wide(dst, PSEUDO_MAP_FD, u64::from(fd.cast_unsigned()));
     }
 
+    /// `dst` points into the value of an array map of one element, at an offset.
+    pub(crate) fn map_value(&mut self, dst: Reg, fd: i32, offset: u32) {
+        self.wide(dst, PSEUDO_MAP_VALUE, u64::from(offset) << 32 | u64::from(fd.cast_unsigned()));
+    }
+
     /// `dst = dst OP src`
     pub(crate) fn alu(&mut self, op: Alu, dst: Reg, src: Reg) {
         self.emit(ALU64 | BY_REGISTER | op as u8, dst as u8, src as u8, 0, 0);
@@ -294,6 +307,12 @@ impl Asm {
     /// `*(base + offset) = value`, sign-extended
     pub(crate) fn store_imm(&mut self, size: Size, base: Reg, offset: i16, value: i32) {
         self.emit(ST | size as u8, base as u8, 0, offset, value);
+    }
+
+    /// At once, for all CPUs: if the 64 bits at `base + offset` are R0, they become `src`. R0 is what
+    /// they were.
+    pub(crate) fn compare_exchange(&mut self, base: Reg, offset: i16, src: Reg) {
+        self.emit(ATOMIC, base as u8, src as u8, offset, COMPARE_EXCHANGE);
     }
 
     /// Go on at the label.

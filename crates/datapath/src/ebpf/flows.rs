@@ -20,12 +20,14 @@ use super::compile::layout::{self, PORTS, RUNS, flow_value};
 use super::compile::plan::{Plan, TablePlan};
 use super::compile::stack::{NODE, PUSHES};
 use super::compile::{MAX_PORT, MapFds, Outputs};
+use super::connections::Connections;
 use super::load::{LoadError, Map, MapKind, Program};
 use super::pins::Pins;
 use super::punts::{Controllers, RING};
 use crate::{Change, FlowStatistics};
 use conjunction::Conjunctions;
 use footbridge_openflow::{Flow, Match};
+use footbridge_pipeline::conntrack::Limits;
 use footbridge_pipeline::{Entry, FlowId, Pipeline, fdb};
 use shapes::{Best, Shape, Table};
 use slots::Slots;
@@ -59,6 +61,8 @@ pub(super) struct Shared {
     /// The packets for the controllers, until they are read.
     pub(super) punts: Map,
     pub(super) controllers: Arc<Controllers>,
+    /// What `ct()` knows.
+    pub(super) connections: Connections,
     /// Where what outlives the process is.
     pub(super) pins: Option<Pins>,
 }
@@ -66,7 +70,7 @@ pub(super) struct Shared {
 impl Shared {
     /// The maps: those that a process before left, or new ones. Pinned are those that ports have to do with, and
     /// state; the others a program holds by itself.
-    fn open(pins: Option<Pins>) -> Result<Shared, LoadError> {
+    fn open(pins: Option<Pins>, limits: Limits) -> Result<Shared, LoadError> {
         let map = |kind, (name, version): (&str, u32), key_size, value_size, entries| match &pins {
             Some(pins) => Map::pinned(
                 &pins.map(name, version),
@@ -93,6 +97,7 @@ impl Shared {
             frames: Map::new(MapKind::PerCpuArray, "fb_frames", 4, FRAME, RUNS * FRAMES)?,
             copies: Map::new(MapKind::PerCpuArray, "fb_copies", 4, layout::COPY, RUNS * COPIES)?,
             pushed: Map::new(MapKind::PerCpuArray, "fb_pushed", 4, NODE, RUNS * PUSHES)?,
+            connections: Connections::open(pins.as_ref(), limits)?,
             pins,
         })
     }
@@ -164,16 +169,10 @@ struct New {
 }
 
 impl Compiled {
-    /// No flows: a program that drops every packet.
-    #[cfg(test)]
-    pub(super) fn new() -> Result<Compiled, EbpfError> {
-        Compiled::start(None)
-    }
-
     /// No flows: where a process before left a program, that goes on until some are committed; else one that
     /// drops every packet.
-    pub(super) fn start(pins: Option<Pins>) -> Result<Compiled, EbpfError> {
-        let shared = Arc::new(Shared::open(pins)?);
+    pub(super) fn start(pins: Option<Pins>, limits: Limits) -> Result<Compiled, EbpfError> {
+        let shared = Arc::new(Shared::open(pins, limits)?);
         let slots = Slots::new(SLOTS)?;
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
         let links_are_left = shared.pins.as_ref().is_some_and(|pins| !pins.holds().is_empty());
@@ -459,6 +458,7 @@ impl Compiled {
             frames: self.shared.frames.fd(),
             copies: self.shared.copies.fd(),
             pushed: self.shared.pushed.fd(),
+            tracker: self.shared.connections.fds(),
         }
     }
 

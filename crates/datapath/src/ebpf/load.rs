@@ -24,12 +24,17 @@ pub(super) enum MapKind {
     ProgArray = 3,
     PerCpuArray = 6,
     LruHash = 9,
+    Queue = 22,
     /// Its size is in bytes; it has no keys and values.
     RingBuffer = 27,
 }
 
 /// A hash map takes memory for its elements as they come.
 const BPF_F_NO_PREALLOC: u32 = 1;
+/// The key must not be there.
+const BPF_NOEXIST: u64 = 1;
+/// How many elements are read by one call; a hash map's bucket must fit in.
+const BATCH: usize = 4096;
 /// Bytes of verifier log asked for: the last ones say what is wrong.
 const LOG: usize = 16 << 20;
 /// Bytes of it kept.
@@ -76,6 +81,9 @@ pub enum LoadError {
     #[error("cannot run the eBPF program on a frame: {0}")]
     Run(Errno),
 }
+
+/// A key, and its value.
+pub(super) type Element = (Vec<u8>, Vec<u8>);
 
 /// A map.
 #[derive(Debug)]
@@ -164,6 +172,16 @@ impl Map {
         checked.and_then(|()| sys::map_update(self.fd.as_fd(), key, value, 0)).map_err(|e| self.error(e))
     }
 
+    /// Put the value at the key, unless there is one; false where there is.
+    pub(super) fn add(&self, key: &[u8], value: &[u8]) -> Result<bool, LoadError> {
+        let checked = self.check(key, value.len());
+        match checked.and_then(|()| sys::map_update(self.fd.as_fd(), key, value, BPF_NOEXIST)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EEXIST) => Ok(false),
+            Err(errno) => Err(self.error(errno)),
+        }
+    }
+
     /// Put zeros at the key, on every CPU.
     pub(super) fn clear(&self, key: &[u8]) -> Result<(), LoadError> {
         self.put(key, &vec![0; self.value_size])
@@ -215,6 +233,31 @@ impl Map {
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
+    }
+
+    /// Whether it has no key.
+    pub(super) fn is_empty(&self) -> Result<bool, LoadError> {
+        match sys::map_next_key(self.fd.as_fd(), None, &mut vec![0; self.key_size]) {
+            Ok(()) => Ok(false),
+            Err(Errno::ENOENT) => Ok(true),
+            Err(errno) => Err(self.error(errno)),
+        }
+    }
+
+    /// Keys and values of a hash map, as they were at some moment of the call; those that come or go during it may
+    /// be left out, or be there twice.
+    pub(super) fn elements(&self) -> Result<Vec<Element>, LoadError> {
+        let mut elements = Vec::new();
+        let mut batch = sys::Batch::new(BATCH, self.key_size, self.value_size);
+        // A map that changes all the time must not keep this busy.
+        while elements.len() < 2 * self.max_entries as usize {
+            let more = batch.read(self.fd.as_fd()).map_err(|errno| self.error(errno))?;
+            elements.extend(batch.elements().map(|(key, value)| (key.to_vec(), value.to_vec())));
+            if !more {
+                break;
+            }
+        }
+        Ok(elements)
     }
 
     fn check(&self, key: &[u8], value: usize) -> Result<(), Errno> {

@@ -7,6 +7,7 @@
 //! | [`compile`] | flow tables to instructions; what is refused |
 //! | `sys`, `load` | bpf(2): maps, programs, links |
 //! | `flows` | the flows in force: maps and program kept in step with the pipeline |
+//! | `connections` | what `ct()` knows: its maps, listed, flushed and restored |
 //! | [`pins`] | what outlives the process |
 //! | `attach` | a program on a device: tcx links, or filters |
 //! | `punts` | packets for the controllers, and the thread that reads them |
@@ -35,6 +36,7 @@
 pub(crate) mod asm;
 mod attach;
 pub mod compile;
+mod connections;
 mod flows;
 pub mod load;
 pub mod pins;
@@ -51,7 +53,7 @@ use crate::{
 };
 use flows::Compiled;
 use footbridge_openflow::PortNo;
-use footbridge_pipeline::conntrack::Connection;
+use footbridge_pipeline::conntrack::{Connection, Limits};
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, Pipeline};
 use load::LoadError;
@@ -119,7 +121,7 @@ impl Ebpf {
         if cfg!(target_endian = "big") {
             return Err(EbpfError::Absent("big-endian machines").into());
         }
-        let compiled = Compiled::start(pins)?;
+        let compiled = Compiled::start(pins, Limits::default())?;
         let flows = Flows::default();
         let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;
         let reader = Reader::start(&compiled.shared())?;
@@ -196,16 +198,17 @@ impl Datapath for Ebpf {
         self.ports.ask(|worker| worker.fdb(clock::now()))?
     }
 
-    /// `ct()` is refused, so that nothing is tracked.
-    fn connections(&self, _zone: Option<u16>) -> Result<Vec<Connection>, Error> {
-        Ok(Vec::new())
+    fn connections(&self, zone: Option<u16>) -> Result<Vec<Connection>, Error> {
+        Ok(self.compiled.shared().connections.list(zone, clock::now()).map_err(EbpfError::from)?)
     }
 
-    fn flush_connections(&mut self, _zone: Option<u16>) -> Result<usize, Error> {
-        Ok(0)
+    fn flush_connections(&mut self, zone: Option<u16>) -> Result<usize, Error> {
+        Ok(self.compiled.shared().connections.flush(zone, clock::now()).map_err(EbpfError::from)?)
     }
 
+    /// Where a process before left its connections in the kernel, those are newer.
     fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<(), Error> {
-        if connections.is_empty() { Ok(()) } else { Err(EbpfError::Absent("connection tracking").into()) }
+        let restored = self.compiled.shared().connections.restore(&connections, clock::now());
+        Ok(restored.map_err(EbpfError::from)?)
     }
 }

@@ -15,8 +15,9 @@ use super::tunnel;
 use crate::port::{Attachment, DropCounts, Link, PortSpec, PortStatus, Traffic};
 use crate::tunnel::OptionMap;
 use crate::userspace::udp;
-use crate::{Error, Flows, PacketOut, TunnelProtocol, sys};
+use crate::{Error, Flows, PacketOut, TunnelProtocol, clock, sys};
 use footbridge_openflow::{MacAddr, PortNo};
+use footbridge_pipeline::conntrack::rules::SWEEP_INTERVAL;
 use footbridge_pipeline::fdb::{AGEING_TIME, FdbEntry};
 use footbridge_pipeline::{DropReason, Output, Packet, PortKind, State, Time, TunnelKey, Unobserved};
 use nix::errno::Errno;
@@ -144,7 +145,7 @@ struct Attached {
 
 impl Worker {
     fn run(mut self, commands: &Receiver<Command>) {
-        let mut last_look = Instant::now();
+        let (mut last_look, mut last_sweep) = (Instant::now(), Instant::now());
         loop {
             match commands.recv_timeout(LOOK.saturating_sub(last_look.elapsed())) {
                 Ok(command) => command(&mut self),
@@ -155,6 +156,13 @@ impl Worker {
                 self.refresh();
                 self.forget_left();
                 last_look = Instant::now();
+            }
+            // Twice as often as a packet would do it in a full table.
+            if last_sweep.elapsed() >= SWEEP_INTERVAL / 2 {
+                if let Err(error) = self.shared.connections.sweep(clock::now()) {
+                    tracing::warn!(%error, "connections past their time stay");
+                }
+                last_sweep = Instant::now();
             }
         }
         // What is pinned goes on.

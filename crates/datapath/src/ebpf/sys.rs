@@ -26,6 +26,7 @@ const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BTF_LOAD: libc::c_int = 18;
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
 
@@ -57,6 +58,19 @@ struct ElementAttributes {
     padding: u32,
     key: u64,
     value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttributes {
+    from: u64,
+    to: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
     flags: u64,
 }
 
@@ -154,6 +168,7 @@ impl Attributes for ObjectAttributes {}
 impl Attributes for InfoAttributes {}
 impl Attributes for MapAttributes {}
 impl Attributes for ElementAttributes {}
+impl Attributes for BatchAttributes {}
 impl Attributes for ProgramAttributes {}
 #[cfg(test)]
 impl Attributes for TestAttributes {}
@@ -207,6 +222,54 @@ pub(super) fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [
     bpf(MAP_GET_NEXT_KEY, &mut attributes).map(drop)
 }
 
+/// A hash map's elements, read many at a time (BPF_MAP_LOOKUP_BATCH).
+pub(super) struct Batch {
+    keys: Vec<u8>,
+    values: Vec<u8>,
+    key_size: usize,
+    value_size: usize,
+    /// How many the last call read.
+    count: usize,
+    /// Where the next call goes on.
+    at: Option<u32>,
+}
+
+impl Batch {
+    /// Room for `room` elements of these sizes.
+    pub(super) fn new(room: usize, key_size: usize, value_size: usize) -> Batch {
+        let (keys, values) = (vec![0; room * key_size], vec![0; room * value_size]);
+        Batch { keys, values, key_size, value_size, count: 0, at: None }
+    }
+
+    /// Read on; false where that were the last ones. The sizes have to be those of the map.
+    pub(super) fn read(&mut self, map: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let (from, mut to) = (self.at, 0u32);
+        let mut attributes = BatchAttributes {
+            from: from.as_ref().map_or(0, |from| std::ptr::from_ref(from) as u64),
+            to: std::ptr::from_mut(&mut to) as u64,
+            keys: self.keys.as_mut_ptr() as u64,
+            values: self.values.as_mut_ptr() as u64,
+            count: u32::try_from(self.keys.len() / self.key_size).unwrap_or(u32::MAX),
+            map: map.as_raw_fd().cast_unsigned(),
+            ..BatchAttributes::default()
+        };
+        let read = bpf(MAP_LOOKUP_BATCH, &mut attributes);
+        self.count = attributes.count as usize;
+        self.at = Some(to);
+        match read {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// What the last call read.
+    pub(super) fn elements(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let values = self.values.chunks_exact(self.value_size);
+        self.keys.chunks_exact(self.key_size).zip(values).take(self.count)
+    }
+}
+
 fn element(
     command: libc::c_int,
     map: BorrowedFd<'_>,
@@ -214,7 +277,9 @@ fn element(
     value: u64,
     flags: u64,
 ) -> Result<(), Errno> {
-    let (map, key) = (map.as_raw_fd().cast_unsigned(), key.as_ptr() as u64);
+    // A queue has no keys.
+    let key = if key.is_empty() { 0 } else { key.as_ptr() as u64 };
+    let map = map.as_raw_fd().cast_unsigned();
     let mut attributes = ElementAttributes { map, padding: 0, key, value, flags };
     bpf(command, &mut attributes).map(drop)
 }

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bed;
+mod connections;
 mod control;
+mod ct;
 mod differential;
 mod ipv6;
+mod node;
 mod punts;
 mod refusals;
 mod reuse;

@@ -15,6 +15,7 @@ use crate::common::{Namespace, attach_host, eventually, host, pings, tcp_passes}
 use footbridge_datapath::{Attachment, Change, Datapath, Link, PortSpec, PortStatus};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{Field, PortNames, PortNo};
+use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::{DropReason, FlowId, Time};
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,41 @@ pub(crate) fn carries_ping_between_two_ports(factory: Factory) {
     let statistics = bed.datapath.flow_statistics(flow);
     assert_eq!((statistics.packets, statistics.bytes), (one.rx.packets, one.rx.bytes));
     assert!(statistics.last_used > Some(Time::default()));
+}
+
+/// A host that may ask, and another that may only answer: TCP, whole and in superframes, ping, datagrams in
+/// fragments. The tracked connections are listed, and when they are forgotten the answers are nobody's.
+pub(crate) fn tracks_connections(factory: Factory) {
+    let mut bed = Bed::new(factory);
+    let (a, b) = (bed.host(1, "a"), bed.host(2, "b"));
+    bed.flows(&[
+        "table=0,priority=1,arp actions=NORMAL",
+        "table=0,ip actions=ct(table=1,zone=9)",
+        "table=1,priority=3,ct_state=+inv+trk,ip actions=drop",
+        "table=1,priority=2,ct_state=+est,ip,in_port=2 actions=output:1",
+        "table=1,priority=2,ct_state=+rel,ip,in_port=2 actions=output:1",
+        "table=1,priority=1,ip,in_port=1 actions=ct(commit,zone=9,exec(load:0x2a->NXM_NX_CT_MARK[])),output:2",
+    ]);
+    assert!(!pings(&b, "10.0.0.1"), "the other way round");
+    assert!(pings(&a, "10.0.0.2"));
+    assert!(a.run("ping -c 2 -i 0.2 -W 2 -s 4000 10.0.0.2").is_ok(), "in fragments");
+    assert!(tcp_passes(&a, &b, "10.0.0.2", 4 << 20));
+    let connections = bed.datapath.connections(Some(9)).unwrap();
+    assert!(connections.iter().all(|connection| connection.mark == 0x2a), "{connections:?}");
+    for proto in [1, 6] {
+        let of_proto = |connection: &&Connection| connection.original.proto == proto;
+        let found = connections.iter().find(of_proto).unwrap_or_else(|| panic!("{proto}: {connections:?}"));
+        assert!(found.replied && found.original.src.address.to_string() == "10.0.0.1", "{found:?}");
+    }
+    // A port that nobody listens at: the kernel's ICMP error is about a connection, and its second write fails.
+    let writes = "exec 3<>/dev/udp/10.0.0.2/9; echo x >&3; sleep 0.3; echo x >&3";
+    assert!(!a.shell(&format!("bash -c '{writes}' 2>/dev/null")), "no ICMP error came");
+    assert!(bed.datapath.connections(Some(8)).unwrap().is_empty());
+    assert_eq!(bed.datapath.flush_connections(Some(8)).unwrap(), 0);
+    assert!(bed.datapath.flush_connections(None).unwrap() >= connections.len());
+    assert!(bed.datapath.connections(None).unwrap().is_empty());
+    bed.datapath.restore_connections(connections.clone()).unwrap();
+    assert_eq!(bed.datapath.connections(None).unwrap().len(), connections.len());
 }
 
 /// A tagged frame keeps its tag and the tag's type, though the kernel takes it out of what it receives:

@@ -126,16 +126,6 @@ impl DatapathKind {
         }
     }
 
-    /// Whether a node's agent can use it.
-    pub(crate) fn carries_a_node(self) -> Result<(), &'static str> {
-        match self {
-            DatapathKind::Auto | DatapathKind::Userspace => Ok(()),
-            DatapathKind::Ebpf => {
-                Err("the ebpf datapath can't do a node's ct() yet: use --datapath userspace or auto")
-            }
-        }
-    }
-
     /// The same for the datapath.
     pub(crate) fn choice(self) -> DatapathChoice {
         match self {
@@ -156,7 +146,6 @@ impl Arguments {
     }
 
     fn start(self) -> Result<(), Box<dyn Error>> {
-        self.datapath.carries_a_node()?;
         if let Some(netns) = &self.netns {
             netns::enter(netns)?;
         }

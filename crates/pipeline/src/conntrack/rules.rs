@@ -118,8 +118,8 @@ pub const fn timeout(proto: u8, progress: Progress) -> Duration {
 /// How long later fragments may take behind their first one (Linux's ipfrag_time).
 pub const FRAGMENT_LIFETIME: Duration = Duration::from_secs(30);
 
-/// How often a full table is looked through for connections past their time.
-pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often, at most, a full table is looked through for connections past their time: that takes a while.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether the protocol has ports, or identifiers in their place: TCP, UDP, SCTP, and the ICMPs. A
 /// packet of such a protocol whose header can't be read is broken; one of another protocol is tracked by

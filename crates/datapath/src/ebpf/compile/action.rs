@@ -20,7 +20,7 @@ const FIRST_RESERVED: i32 = 0xfff8;
 
 /// What an action list is of.
 #[derive(Debug, Clone, Copy)]
-struct List {
+pub(super) struct List {
     /// The table of its flow.
     table: u8,
     /// Where it ends.
@@ -43,7 +43,7 @@ impl Program<'_> {
         self.asm.jump(list.end);
     }
 
-    fn op(&mut self, op: &Op, list: List, last: bool) {
+    pub(super) fn op(&mut self, op: &Op, list: List, last: bool) {
         match op {
             Op::Write { word, mask, value, needs } => {
                 let skip = self.asm.label();
@@ -108,7 +108,14 @@ impl Program<'_> {
                 self.asm.bind(smaller);
                 self.write_value(*dst);
             }
-            Op::Exit => self.asm.jump(self.places.finish),
+            Op::Ct(ct) => {
+                self.track(ct, list);
+                if let Some(table) = ct.table {
+                    self.go_on_tracked(table, list.table, last);
+                }
+            }
+            Op::CtClear => self.clear_connection(),
+            Op::Exit => self.exit(),
             Op::WriteSet(part) => self.write_set(part),
             Op::ClearSet => self.clear_set(),
         }

@@ -1,10 +1,10 @@
 //! Action lists as blocks: what a list does, with its constants taken out, so that many flows share
 //! one block's code and differ in their arguments only.
 
-use super::layout::{ARP, word};
+use super::layout::{ARP, IP, word};
 use super::punt::Punt;
 use super::{Unsupported, What};
-use footbridge_openflow::action::{Controller, Subfield};
+use footbridge_openflow::action::{Controller, Ct, CtZone, Subfield};
 use footbridge_openflow::field::{Location, Prereq};
 use footbridge_openflow::{Action, Field, Flow, Match, PortNo};
 use footbridge_pipeline::PacketIn;
@@ -84,6 +84,33 @@ pub(crate) enum Op {
     WriteSet(SetPart),
     /// The action set is emptied.
     ClearSet,
+    /// Through the tracker.
+    Ct(Box<CtOp>),
+    /// What the tracker said is forgotten.
+    CtClear,
+}
+
+/// What `ct()` asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CtOp {
+    pub(crate) zone: Zone,
+    pub(crate) commit: bool,
+    pub(crate) force: bool,
+    /// Where the packet goes on with what the tracker says of it.
+    pub(crate) table: Option<u8>,
+    /// Writes to ct_mark and ct_label, done on the packet's own before the tracker reads them there.
+    pub(crate) exec: Vec<Op>,
+    /// Which bits of ct_mark those write.
+    pub(crate) mark: u32,
+    /// Which bits of ct_label.
+    pub(crate) label: u128,
+}
+
+/// Where a zone's number comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Zone {
+    Number(Constant),
+    Bits(Bits),
 }
 
 /// What one `write_actions` adds to the action set.
@@ -151,6 +178,7 @@ impl Block {
     pub(crate) fn successors(&self) -> Vec<u8> {
         let table = |op: &Op| match op {
             Op::Resubmit { table, .. } => Some(*table),
+            Op::Ct(ct) => ct.table,
             Op::WriteSet(SetPart { last: Some(Final::Resubmit { table, .. }), .. }) => Some(*table),
             _ => None,
         };
@@ -163,7 +191,19 @@ impl Block {
         all - usize::from(matches!(self.ops.last(), Some(Op::Resubmit { .. })))
     }
 
-    /// How often the packet is copied.
+    /// How many copies there are that the tracker tells something, but for one that is all that is left to be done.
+    pub(crate) fn tracked(&self) -> usize {
+        let tracked = |op: &Op| matches!(op, Op::Ct(ct) if ct.table.is_some());
+        let all = self.all_ops().into_iter().filter(|op| tracked(op)).count();
+        all - usize::from(self.ops.last().is_some_and(tracked))
+    }
+
+    /// Whether a copy that the tracker tells something is all that is left to be done.
+    pub(crate) fn ends_tracked(&self) -> bool {
+        matches!(self.ops.last(), Some(Op::Ct(ct)) if ct.table.is_some())
+    }
+
+    /// How often the packet is copied by `clone`.
     pub(crate) fn clones(&self) -> usize {
         self.all_ops().into_iter().filter(|op| matches!(op, Op::Clone(_))).count()
     }
@@ -212,6 +252,14 @@ impl Op {
                     each(Use::Write, word(Field::VlanTci));
                 }
             }
+            Op::Ct(ct) => {
+                ct.exec.iter().for_each(|op| op.words(each));
+                IP.iter().for_each(|word| each(Use::Read, word));
+                if let Zone::Bits(field) = &ct.zone {
+                    each(Use::Read, field.word);
+                    each(Use::Read, field.word + u8::from(field.wide));
+                }
+            }
             Op::Output(_)
             | Op::OutputInPort
             | Op::Flood
@@ -220,7 +268,8 @@ impl Op {
             | Op::Resubmit { .. }
             | Op::Clone(_)
             | Op::Exit
-            | Op::ClearSet => {}
+            | Op::ClearSet
+            | Op::CtClear => {}
         }
     }
 
@@ -471,6 +520,8 @@ impl List {
                 self.ops.push(Op::WriteSet(part));
                 Ok(())
             }
+            Action::Ct(ct) => self.track(ct),
+            Action::CtClear => self.step(Op::CtClear),
             Action::Note(_) | Action::Conjunction { .. } => Ok(()),
             other => Err(What::Action(other.name())),
         }
@@ -574,6 +625,36 @@ impl List {
         let needs = [self.need(src.field), self.need(dst.field)].into_iter().flatten().collect();
         self.ops.push(Op::Move { src: Bits::of(src), dst: Bits::of(dst), needs });
         Ok(())
+    }
+
+    fn track(&mut self, ct: &Ct) -> Result<(), What> {
+        if ct.nat.is_some() || ct.alg.is_some() {
+            return Err(What::Action("ct(nat) or ct(alg=)"));
+        }
+        let zone = match ct.zone {
+            CtZone::Number(zone) => Zone::Number(self.constant(zone.into())),
+            CtZone::Field(field) => Zone::Bits(Bits::of(field)),
+        };
+        let outer = std::mem::take(&mut self.ops);
+        let written = ct.exec.iter().map(|action| self.exec(action)).collect::<Result<Vec<_>, _>>();
+        let exec = std::mem::replace(&mut self.ops, outer);
+        let (mut mark, mut label) = (0, 0);
+        for (field, mask) in written? {
+            *(if field == Field::CtLabel { &mut label } else { &mut mark }) |= mask;
+        }
+        let Ct { commit, force, table, .. } = *ct;
+        self.step(Op::Ct(Box::new(CtOp { zone, commit, force, table, exec, mark: mark as u32, label })))
+    }
+
+    /// One of the writes in `ct(exec())`, which are done whatever the packet is: the field, and which of its bits.
+    fn exec(&mut self, action: &Action) -> Result<(Field, u128), What> {
+        if let Action::Move { src, dst } = action {
+            self.ops.push(Op::Move { src: Bits::of(*src), dst: Bits::of(*dst), needs: vec![] });
+            return Ok((dst.field, dst.mask()));
+        }
+        let write = action.field_write().ok_or(What::Action(action.name()))?;
+        self.write(write.field, write.value, write.mask)?;
+        Ok((write.field, write.mask))
     }
 
     /// What has to be asked of a packet before the field is read or written by an action.

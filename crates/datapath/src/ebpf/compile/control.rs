@@ -20,9 +20,10 @@
 //! came to one stays sent. Besides, [`FRAMES`] lists can be left at once, and [`COPIES`] copies made of a
 //! packet at once: those beyond are too deep.
 
+use super::ct::layout::{MEMO, VALID};
 use super::layout::{
     self, COPIED, DEEPENS, DEPTH, ENDED, ENDED_NO_FLOW, FOUND_SLOT, FRAMED, LOOKUPS, NESTED, NEXT, SENT,
-    SWAPPED, key_word, word,
+    SWAPPED, TRACKED_COPIED, TRACKED_FRAMED, key_word, word,
 };
 use super::plan::Control;
 use super::{Program, TC_ACT_SHOT};
@@ -314,6 +315,12 @@ impl Program<'_> {
     fn copied_words(&self) -> Vec<i16> {
         let mut words: Vec<i16> = self.survey.assigned.iter().map(|word| key_word(*word)).collect();
         words.push(layout::PUSHED_TOP);
+        if self.survey.tracks {
+            words.extend((MEMO..VALID).step_by(8));
+        }
+        if self.survey.tracked_copies {
+            words.push(layout::TRACKED_FRAMED);
+        }
         if self.survey.tags {
             // The frame's own tags stay what they are.
             words.extend([layout::TAG_COUNT, layout::TCI_SETTLED, layout::tag(0), layout::tag(2)]);
@@ -322,6 +329,55 @@ impl Program<'_> {
             words.extend(self.set_state());
         }
         words
+    }
+
+    /// A copy of the packet goes on in a table with what the tracker said, unless nothing is left to be done behind
+    /// it; `last` says that nothing is in this list, which is of the table `from`.
+    pub(super) fn go_on_tracked(&mut self, table: u8, from: u8, last: bool) {
+        if last && !self.survey.sets {
+            if self.steps() {
+                let left = self.asm.label();
+                self.asm.load(Size::W, R1, R9, FRAMED);
+                self.asm.jump_if_imm(Cmp::Ne, R1, 0, left);
+                self.go_to_table(table, Some(from));
+                self.asm.bind(left);
+            } else {
+                self.go_to_table(table, Some(from));
+                return;
+            }
+        }
+        self.copy_packet();
+        let behind = self.leave_list();
+        for (now, before) in [(FRAMED, TRACKED_FRAMED), (COPIED, TRACKED_COPIED)] {
+            self.asm.load(Size::W, R1, R9, now);
+            self.asm.store(Size::W, R9, before, R1);
+        }
+        let conclusion = self.survey.sets.then(|| self.leave_list());
+        self.go_to_table(table, Some(from));
+        if let Some(conclusion) = conclusion {
+            self.come_back(conclusion);
+            self.asm.store_imm(Size::W, R9, layout::SET_FROM, table.into());
+            self.asm.jump(self.places.conclude);
+        }
+        self.come_back(behind);
+        self.put_packet_back();
+        // The packet itself goes on untracked.
+        self.clear_connection();
+    }
+
+    /// All lists are over, but for those that a copy came from to which the tracker said something.
+    pub(super) fn exit(&mut self) {
+        if self.survey.tracked_copies {
+            let of_packet = self.asm.label();
+            self.asm.load(Size::W, R1, R9, TRACKED_FRAMED);
+            self.asm.jump_if_imm(Cmp::Eq, R1, 0, of_packet);
+            self.asm.store(Size::W, R9, FRAMED, R1);
+            self.asm.load(Size::W, R1, R9, TRACKED_COPIED);
+            self.asm.store(Size::W, R9, COPIED, R1);
+            self.return_to_list();
+            self.asm.bind(of_packet);
+        }
+        self.asm.jump(self.places.finish);
     }
 
     /// Where lists and packets end.

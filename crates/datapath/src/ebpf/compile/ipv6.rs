@@ -5,8 +5,8 @@
 
 use super::Program;
 use super::layout::{
-    self, EXT_AT, EXT_END, EXT_FAILED, EXT_FRAG, EXT_PROTO, L3, L4, ND_FIRST, ND_OPTION, ND_SLL_AT,
-    ND_TLL_AT, ND_TYPE, ND_WHOLE, PAYLOAD, ROUTED, TRANSPORT, key_word, word,
+    self, EXT_AT, EXT_END, EXT_FAILED, EXT_FRAG, EXT_PROTO, FRAGMENT_ID, FRAGMENT_PROTO, L3, L4, ND_FIRST,
+    ND_OPTION, ND_SLL_AT, ND_TLL_AT, ND_TYPE, ND_WHOLE, PAYLOAD, ROUTED, TRANSPORT, key_word, word,
 };
 use super::output::Part;
 use super::parse::{NETWORK, SKB_LEN};
@@ -55,6 +55,9 @@ impl Program<'_> {
                 self.put(word(field) + half as u8, R1);
             }
         }
+        // Where its extensions are cut, the rest is not known, and stays as it is.
+        self.asm.set(R1, 0);
+        self.put(word(Field::NwProto), R1);
         self.asm.load(Size::B, R1, R9, NETWORK + 6);
         self.asm.store(Size::W, R9, EXT_PROTO, R1);
         self.run_loop(self.places.extension);
@@ -85,7 +88,7 @@ impl Program<'_> {
     }
 
     /// Call the function until it returns 1.
-    fn run_loop(&mut self, function: Label) {
+    pub(super) fn run_loop(&mut self, function: Label) {
         self.asm.store(Size::D, R10, CONTEXT, R6);
         self.asm.store(Size::D, R10, CONTEXT + 8, R9);
         self.asm.set(R1, HEADERS);
@@ -166,6 +169,12 @@ impl Program<'_> {
         self.number(Size::H, R1, TRANSPORT + 2);
         self.asm.jump_if_imm(Cmp::Eq, R1, 0, atomic);
         self.asm.store_imm(Size::W, R9, EXT_FRAG, 1);
+        if self.survey.tracks {
+            self.number(Size::W, R3, TRANSPORT + 4);
+            self.asm.store(Size::W, R9, FRAGMENT_ID, R3);
+            self.asm.load(Size::B, R3, R9, TRANSPORT);
+            self.asm.store(Size::W, R9, FRAGMENT_PROTO, R3);
+        }
         self.asm.alu_imm(Alu::And, R1, 0xfff8, R3);
         self.asm.jump_if_imm(Cmp::Ne, R1, 0, later);
         self.asm.bind(atomic);

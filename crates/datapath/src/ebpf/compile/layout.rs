@@ -134,8 +134,15 @@ numbers! {
     EXT_PROTO 4;
     EXT_FRAG 4;
     EXT_FAILED 4;
+    /// Of a fragment: the datagram's identification, and its protocol.
+    FRAGMENT_ID 4;
+    FRAGMENT_PROTO 4;
     UNUSED_EXT 4;
     ND_FIRST 16;
+    /// Of the copy of the packet that goes on with what the tracker says: how many lists were left, and how many
+    /// copies there were, before it began; 0 where there is none.
+    TRACKED_FRAMED 4;
+    TRACKED_COPIED 4;
     /// Of the action set: what is done before fields; what is done last. See `action_set.rs`.
     SET_STEPS 8;
     SET_LAST 8;
@@ -200,8 +207,10 @@ pub(crate) const GATHERED_WORDS: usize = 512;
 pub(crate) const TUNNEL_KEY: i16 = SET + 16 * KEY_WORDS as i16;
 /// The Geneve options that a packet came with; 64 bytes.
 pub(crate) const TUNNEL_OPTIONS: i16 = TUNNEL_KEY + 48;
+/// What the tracker of connections has; see `ct/layout.rs`.
+pub(crate) const CT: i16 = TUNNEL_OPTIONS + 64;
 /// The length of the scratch.
-pub(crate) const SCRATCH: usize = TUNNEL_OPTIONS as usize + 64;
+pub(crate) const SCRATCH: usize = CT as usize + super::ct::layout::LENGTH;
 
 /// What the root program of a tunnel port says in the rest of `cb` of `struct __sk_buff`, behind the port and
 /// its slot: outer source and destination, and the network identifier with [`FROM_TUNNEL`]. That of other
@@ -215,8 +224,9 @@ pub(crate) const FROM_TUNNEL: u32 = 1 << 24;
 /// How many runs of the program can be within one another on a CPU; a packet of more is given up.
 pub(crate) const RUNS: u32 = 3;
 
-/// The length of a copy of a packet: all key words, the action set, tags, what was pushed.
-pub(crate) const COPY: usize = 8 * (3 * KEY_WORDS + 8);
+/// The length of a copy of a packet: all key words, the action set, tags, what was pushed, what it was when it came
+/// through the tracker.
+pub(crate) const COPY: usize = 8 * (3 * KEY_WORDS + 16);
 
 /// What is counted for each port, on each CPU: 64-bit numbers in this order, then one for each drop
 /// reason.

@@ -20,6 +20,7 @@
 //! | output | writes changed words to the frame, finds the port's device | `output.rs` |
 //! | NORMAL, floods | learned addresses; a copy to each port | `normal.rs` |
 //! | packets for the controllers | a record in a ring | `punt.rs` |
+//! | `ct()` | the tracker of connections | `ct.rs` |
 //! | tunnels | the header of what comes and of what goes | `tunnel.rs` |
 //!
 //! R6 is the packet, R7 the counters of the port it came in on, R9 the scratch, all the way; R8 is the
@@ -34,6 +35,7 @@ mod action_set;
 pub(super) mod block;
 pub(super) mod conjunction;
 pub(super) mod control;
+pub(super) mod ct;
 mod ipv6;
 pub(super) mod layout;
 mod normal;
@@ -104,6 +106,7 @@ pub(super) struct MapFds {
     pub(super) frames: i32,
     pub(super) copies: i32,
     pub(super) pushed: i32,
+    pub(super) tracker: ct::TrackerFds,
 }
 
 /// What an output does.
@@ -189,6 +192,11 @@ labels! {
         option,
         /// The function that goes on with SCTP's checksum.
         crc,
+        /// The functions of the tracker of connections.
+        track,
+        quoted_extension,
+        sweep,
+        evict,
     }
 }
 

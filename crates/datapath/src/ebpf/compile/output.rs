@@ -54,6 +54,7 @@ impl Program<'_> {
         self.settle_tags();
         self.ipv6_functions();
         self.crc();
+        self.tracker();
     }
 
     /// `prepare(packet, scratch, port)`: bring the frame up to date. Returns the device's index; 0 where

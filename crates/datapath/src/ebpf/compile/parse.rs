@@ -6,8 +6,8 @@
 
 use super::action_set::UNSET_PORT;
 use super::layout::{
-    self, CLEARED_END, EXT_PROTO, L3, L4, L4_PROTO, LENGTH, NESTED, NOW, PAYLOAD, RAW, RUNS, TRANSPORT,
-    frame_word, key_word, word,
+    self, CLEARED_END, EXT_FRAG, EXT_PROTO, FRAGMENT_ID, FRAGMENT_PROTO, L3, L4, L4_PROTO, LENGTH, NESTED,
+    NOW, PAYLOAD, RAW, RUNS, TRANSPORT, frame_word, key_word, word,
 };
 use super::{Program, layout::is_packet_word};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
@@ -98,6 +98,7 @@ impl Program<'_> {
             self.asm.store_imm(Size::D, R9, offset, 0);
         }
         self.clear_set();
+        self.forget_connection();
         self.asm.load(Size::W, R1, R6, SKB_CB);
         self.asm.store(Size::W, R9, key_word(word(Field::InPortOxm)) + 4, R1);
         let unset = word(Field::ActsetOutput);
@@ -334,6 +335,13 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Eq, R5, 0, whole);
         self.asm.set(R4, 3);
         self.asm.bind(whole);
+        if self.survey.tracks {
+            self.asm.store(Size::W, R9, EXT_FRAG, R4);
+            self.number(Size::H, R1, NETWORK + 4);
+            self.asm.store(Size::W, R9, FRAGMENT_ID, R1);
+            self.asm.load(Size::B, R1, R9, NETWORK + 9);
+            self.asm.store(Size::W, R9, FRAGMENT_PROTO, R1);
+        }
         self.asm.load(Size::B, R1, R9, NETWORK + 9);
         for offset in [8, 1] {
             self.asm.shl(R1, 8);
@@ -364,7 +372,8 @@ impl Program<'_> {
 
         asm.bind(icmp);
         asm.jump_if_imm(Cmp::Lt, R5, 8, done);
-        self.read(TRANSPORT, 4);
+        // The tracker wants what is behind type and ports, too: the identifier, UDP's length.
+        self.read(TRANSPORT, 8);
         self.asm.jump_if_imm(Cmp::Ne, R0, 0, done);
         self.number(Size::H, R1, TRANSPORT);
         self.asm.jump(read);
@@ -391,7 +400,7 @@ impl Program<'_> {
         self.asm.jump_if_imm(Cmp::Lt, R5, 12, done);
         self.asm.bind(udp);
         self.asm.jump_if_imm(Cmp::Lt, R5, 8, done);
-        self.read(TRANSPORT, 4);
+        self.read(TRANSPORT, 8);
         self.asm.jump_if_imm(Cmp::Ne, R0, 0, done);
         self.number(Size::W, R1, TRANSPORT);
         self.asm.shl(R1, 32);

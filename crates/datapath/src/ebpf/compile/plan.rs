@@ -2,6 +2,7 @@
 
 use super::block::{Block, Op, Use};
 use super::conjunction::ConjunctionPlan;
+use super::ct::CT_WORDS;
 use super::layout;
 use footbridge_openflow::Field;
 use footbridge_pipeline::evaluate::MAX_DEPTH;
@@ -71,7 +72,11 @@ impl Plan {
         }
         let blocks = || reached.iter().flat_map(|table| self.blocks_of(*table));
         let (sets, clones) = (blocks().any(Block::writes_set), blocks().any(|block| block.clones() > 0));
-        let returns = blocks().any(|block| block.returns() > 0 || block.set_resubmits()) || (sets && clones);
+        let (tracked, ends_tracked) =
+            (blocks().any(|block| block.tracked() > 0), blocks().any(Block::ends_tracked));
+        let returns = blocks().any(|block| block.returns() > 0 || block.set_resubmits())
+            || (sets && (clones || ends_tracked))
+            || tracked;
         match self.forward_order(&reached) {
             _ if self.branches() > BRANCHES => (reached.into_iter().collect(), Control::ShortSteps),
             Some(order) if !returns => (order, Control::Jumps),
@@ -97,7 +102,8 @@ impl Plan {
     /// At least as many branches as a way through all tables has.
     fn branches(&self) -> usize {
         let of_op = |op: &Op| match op {
-            Op::Write { needs: None, .. } | Op::Resubmit { .. } => 0,
+            Op::Write { needs: None, .. } | Op::Resubmit { .. } | Op::CtClear => 0,
+            Op::Ct(_) => 128,
             _ => 8,
         };
         let of_shape = |shapes: &[ShapePlan], index: usize| {
@@ -135,7 +141,16 @@ impl Plan {
         let (order, control) = self.order();
         let returns = order.iter().flat_map(|table| self.blocks_of(*table));
         let sets = self.ops().any(|op| matches!(op, Op::WriteSet(_)));
-        let returns = returns.map(|block| block.returns() + if sets { block.clones() } else { 0 }).sum();
+        // A copy that the tracker told something is come back from, and from its action set.
+        let tracked = |block: &Block| match control {
+            Control::Jumps => 0,
+            Control::Steps | Control::ShortSteps => {
+                (block.tracked() + usize::from(block.ends_tracked())) * if sets { 2 } else { 1 }
+            }
+        };
+        let clones = |block: &Block| if sets { block.clones() } else { 0 };
+        let returns = returns.map(|block| block.returns() + clones(block) + tracked(block)).sum();
+        let tracks = || self.ops().filter_map(|op| if let Op::Ct(ct) = op { Some(ct) } else { None });
         let mut survey = Survey {
             order,
             control,
@@ -151,6 +166,10 @@ impl Plan {
             writes_in_port: self.ops().any(Op::writes_in_port),
             tags: self.ops().any(Op::changes_tags),
             swaps_in_port: self.ops().any(Op::swaps_in_port),
+            tracks: tracks().next().is_some(),
+            tracked_copies: control != Control::Jumps && tracks().any(|ct| ct.table.is_some()),
+            marks: tracks().any(|ct| ct.mark != 0),
+            labels: tracks().any(|ct| ct.label != 0),
         };
         for table in self.tables.values() {
             survey.words.extend(table.shapes.iter().flat_map(|shape| &shape.mask).map(|(word, _)| *word));
@@ -193,6 +212,13 @@ pub(crate) struct Survey {
     pub(crate) tags: bool,
     /// Whether a look-up is made with another in_port.
     pub(crate) swaps_in_port: bool,
+    /// Whether there is `ct()`.
+    pub(crate) tracks: bool,
+    /// Whether lists go on behind `ct(table=)`.
+    pub(crate) tracked_copies: bool,
+    /// Whether some `ct()` writes ct_mark; ct_label.
+    pub(crate) marks: bool,
+    pub(crate) labels: bool,
 }
 
 impl Survey {
@@ -212,6 +238,10 @@ impl Survey {
             }
         }
         self.words.extend(layout::ETHERNET.iter());
+        if self.tracks {
+            // The tracker writes those that some match or action reads.
+            self.assigned.extend(CT_WORDS.filter(|word| self.words.contains(word)));
+        }
         self.written = self.assigned.iter().copied().filter(|word| layout::is_packet_word(*word)).collect();
         if layout::ND.meet(&self.written) {
             self.written.insert(layout::word(Field::Icmpv6Type));

@@ -185,9 +185,9 @@ impl Program<'_> {
         asm.set(R2, 0);
         asm.mov(R3, R8);
         asm.alu_imm(Alu::Add, R3, FRAME as u64, R4);
-        // The verifier wants to see both bounds.
+        // The verifier wants to see both bounds; that of Linux 6.1 learns nothing from what is not 0.
         asm.mov(R4, R7);
-        asm.jump_if_imm(Cmp::Eq, R4, 0, failed);
+        asm.jump_if_imm(Cmp::Lt, R4, 1, failed);
         asm.jump_if_imm(Cmp::Gt, R4, length - i32::from(FRAME), failed);
         asm.call(Helper::SkbLoadBytes);
         asm.jump_if_imm(Cmp::Ne, R0, 0, failed);

@@ -8,6 +8,7 @@ use crate::ebpf::load::{Map, MapKind, Program};
 use crate::ebpf::sys::Ring;
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{PortNames, PortNo};
+use footbridge_pipeline::conntrack::Limits;
 use footbridge_pipeline::{DropReason, FlowId, PacketIn, Pipeline, PortKind, Time, TunnelKey};
 
 /// What one run made of a frame.
@@ -32,7 +33,12 @@ pub(super) struct Bed {
 impl Bed {
     /// A bed with ports 1 to `ports`; None, and a word, where the kernel takes no programs of ours.
     pub(super) fn new(test: &str, ports: u32) -> Option<Bed> {
-        let compiled = match Compiled::new() {
+        Bed::with_limits(test, ports, Limits::default())
+    }
+
+    /// The same, which tracks no more connections than that.
+    pub(super) fn with_limits(test: &str, ports: u32, limits: Limits) -> Option<Bed> {
+        let compiled = match Compiled::start(None, limits) {
             Ok(compiled) => compiled,
             Err(why) => {
                 println!("skipped: {test}: {why}");

@@ -15,10 +15,10 @@ const PIPELINES: u64 = 120;
 const PACKETS: usize = 250;
 
 /// SplitMix64: numbers from a seed, the same everywhere.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,15 +26,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub(super) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(super) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len())]
     }
 }
@@ -512,7 +512,7 @@ fn extend(random: &mut Random, frame: &mut Vec<u8>) {
 }
 
 /// One frame in four is not as it should be.
-fn spoil(random: &mut Random, frame: &mut Vec<u8>) {
+pub(super) fn spoil(random: &mut Random, frame: &mut Vec<u8>) {
     let at = random.below(frame.len());
     match random.below(16) {
         0 => frame.truncate(at.max(shortest(frame))),
@@ -533,7 +533,7 @@ fn shortest(frame: &[u8]) -> usize {
 }
 
 /// The evaluator's verdict in the record's form.
-fn seen(verdict: Verdict) -> Seen {
+pub(super) fn seen(verdict: Verdict) -> Seen {
     let untaken = verdict.packet_ins.iter().map(|_| DropReason::NoController);
     let reasons: Vec<DropReason> =
         verdict.lost.iter().chain(&verdict.drop).map(|drop| drop.reason).chain(untaken).collect();
@@ -566,14 +566,14 @@ fn agree(bed: &mut Bed, state: &mut State, random: &mut Random, what: &dyn Fn() 
     );
 }
 
-fn state() -> State {
+pub(super) fn state() -> State {
     let mut state = State::default();
     (1..=PORTS).for_each(|port| state.ports.insert(PortNo(port), PortKind::Ordinary));
     state
 }
 
 /// What each flow counted is what it counted in the evaluator.
-fn compare_counters(bed: &Bed, what: &dyn Fn() -> String) {
+pub(super) fn compare_counters(bed: &Bed, what: &dyn Fn() -> String) {
     for entry in bed.pipeline.entries() {
         let both = bed.compiled.statistics(entry);
         // The evaluator's own count is in it.

@@ -99,3 +99,15 @@ fn writes_sctp_ports_with_a_right_checksum() {
     key.set(Field::SctpDst, 99);
     assert_eq!(bed.run(PortNo(1), &frame).outputs, [(2, compose(&key))]);
 }
+
+/// Where the extensions end within one the hop limit is not known; what it was in the packet before must not matter.
+#[test]
+fn leaves_the_hop_limit_where_extension_headers_are_cut() {
+    let Some(mut bed) = Bed::new("leaves_the_hop_limit_where_extension_headers_are_cut", 4) else { return };
+    bed.flows(&["priority=1,icmp6 actions=dec_ttl,output:2", "priority=0,ipv6 actions=output:3"]).unwrap();
+    let mut cut = compose(&solicitation());
+    assert_eq!(bed.run(PortNo(1), &cut).outputs.len(), 1);
+    // A fragment header, of which there are 3 bytes.
+    (cut[18], cut[19], cut[20]) = (0, 3, 44);
+    assert_eq!(bed.run(PortNo(1), &cut).outputs, [(3, cut)]);
+}

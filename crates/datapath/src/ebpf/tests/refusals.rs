@@ -8,7 +8,6 @@ use footbridge_openflow::PortNo;
 fn names_what_it_cannot_do() {
     let Some(mut bed) = Bed::new("names_what_it_cannot_do", 2) else { return };
     for (flow, named) in [
-        ("ip actions=ct(table=1)", "the action ct"),
         ("actions=write_actions(mod_tp_dst:5)", "within write_actions"),
         ("actions=write_actions(output:TABLE)", "CONTROLLER and TABLE within write_actions"),
     ] {
@@ -32,7 +31,7 @@ fn compiles_a_way_back_to_a_lower_table() {
 fn a_refused_flow_leaves_the_others_in_force() {
     let Some(mut bed) = Bed::new("a_refused_flow_leaves_the_others_in_force", 2) else { return };
     bed.flows(&["actions=output:2"]).unwrap();
-    let refused = bed.insert("priority=65535,ip actions=ct(table=1)");
+    let refused = bed.insert("priority=65535 actions=write_actions(output:TABLE)");
     assert!(bed.commit(&Change { added: vec![refused], removed: vec![] }).is_err());
     bed.pipeline.remove(refused);
     assert_eq!(bed.run(PortNo(1), &[0; 60]).outputs, [(2, vec![0; 60])]);
