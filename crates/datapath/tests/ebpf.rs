@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
-#[allow(dead_code, unused_imports, reason = "claims about what this datapath does not do yet")]
 mod suite;
 
 use footbridge_datapath::ebpf::Ebpf;
@@ -38,7 +37,7 @@ suite::datapath_suite! {
 }
 
 suite::datapath_suite! {
-    ignored "needs a kernel with Geneve devices";
+    ignored "needs a kernel with Geneve devices: scripts/kernels runs it on such";
     ebpf;
     joins_two_bridges_by_geneve,
     carries_tunnel_metadata_in_geneve,

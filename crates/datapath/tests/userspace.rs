@@ -31,7 +31,6 @@ suite::datapath_suite! {
     carries_tunnel_metadata_in_geneve,
     counts_what_a_tunnel_cannot_send,
     drops_bad_vxlan,
-    counts_bad_vxlan,
     sends_handed_in_packets_through_a_tunnel,
     floods_leave_tunnels_out,
 }

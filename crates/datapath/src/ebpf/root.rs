@@ -34,10 +34,10 @@ pub(super) fn root(
     let mut asm = Asm::default();
     let (bad_header, other_network, end) = (asm.label(), asm.label(), asm.label());
     asm.mov(R6, R1);
-    asm.store_imm(Size::W, R6, SKB_CB, number.0.cast_signed());
-    asm.store_imm(Size::W, R6, SKB_CB + 4, slot.into());
+    tell(&mut asm, SKB_CB, number.0);
+    tell(&mut asm, SKB_CB + 4, slot.into());
     match tunnel {
-        None => asm.store_imm(Size::W, R6, SKB_TUNNEL, 0),
+        None => tell(&mut asm, SKB_TUNNEL, 0),
         Some(accepted) => read_key(&mut asm, accepted, bad_header, other_network, end),
     }
     asm.mov(R1, R6);
@@ -66,6 +66,13 @@ pub(super) fn root(
     Ok(asm.finish().map_err(CompileError::from)?)
 }
 
+/// Write a number to the packet's context, for the program in force. Constants can't be stored there below
+/// Linux 6.4, registers can.
+fn tell(asm: &mut Asm, at: i16, value: u32) {
+    asm.set(R1, value.into());
+    asm.store(Size::W, R6, at, R1);
+}
+
 /// Pass on what the tunnel header said, or go where it is not as it should be. What was sent to another
 /// address is not for this port.
 fn read_key(asm: &mut Asm, accepted: Accepted, bad_header: Label, other_network: Label, elsewhere: Label) {
@@ -87,5 +94,5 @@ fn read_key(asm: &mut Asm, accepted: Accepted, bad_header: Label, other_network:
     asm.store(Size::W, R6, SKB_TUNNEL_DST, R2);
     asm.load(Size::W, R1, R10, TUNNEL_KEY + KEY_REMOTE);
     asm.store(Size::W, R6, SKB_TUNNEL_SRC, R1);
-    asm.store_imm(Size::W, R6, SKB_TUNNEL, (FROM_TUNNEL | accepted.vni).cast_signed());
+    tell(asm, SKB_TUNNEL, FROM_TUNNEL | accepted.vni);
 }
