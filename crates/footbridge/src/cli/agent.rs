@@ -108,7 +108,7 @@ impl Encapsulation {
 /// How frames are moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DatapathKind {
-    /// The best that this program and kernel have
+    /// As userspace, as long as ebpf lacks some of what OpenFlow clients may ask for
     Auto,
     /// In the kernel
     Ebpf,
