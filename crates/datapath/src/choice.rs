@@ -1,14 +1,16 @@
 //! Which datapath a bridge runs on.
 
-use crate::ebpf::Ebpf;
+use crate::ebpf::load::LoadError;
+use crate::ebpf::{Ebpf, EbpfError, pins};
 use crate::userspace::Userspace;
 use crate::{Datapath, Error};
+use nix::errno::Errno;
 use std::path::Path;
 
 /// A datapath, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatapathChoice {
-    /// The best that this program and kernel have.
+    /// As `Userspace`, as long as the other one lacks some of what OpenFlow clients may ask for.
     Auto,
     /// In the kernel.
     Ebpf,
@@ -18,8 +20,8 @@ pub enum DatapathChoice {
 
 impl DatapathChoice {
     /// Start it, in the calling thread's network namespace, and say in one line which it is, and why not the other.
-    /// What the one in the kernel leaves there is pinned in `pins`. `Auto` is `Userspace` until the other
-    /// one carries a node's pipeline.
+    /// What the one in the kernel leaves there is pinned in `pins`; before the one in this process starts, that is
+    /// taken away, since packets would go through both.
     ///
     /// # Errors
     ///
@@ -27,12 +29,23 @@ impl DatapathChoice {
     pub fn start(self, pins: &Path) -> Result<Box<dyn Datapath>, Error> {
         let (datapath, why): (Box<dyn Datapath>, _) = match self {
             DatapathChoice::Ebpf => (Box::new(Ebpf::start_pinned(pins)?), "it was asked for"),
-            DatapathChoice::Userspace => (Box::new(Userspace::start()?), "it was asked for"),
+            DatapathChoice::Userspace => (userspace(pins)?, "it was asked for"),
             DatapathChoice::Auto => {
-                (Box::new(Userspace::start()?), "the ebpf datapath does not carry a node's pipeline yet")
+                (userspace(pins)?, "the ebpf datapath lacks some of what OpenFlow clients may ask for")
             }
         };
         tracing::info!(datapath = datapath.kind(), why, "datapath started");
         Ok(datapath)
     }
+}
+
+fn userspace(pins: &Path) -> Result<Box<dyn Datapath>, Error> {
+    match pins::detach(pins) {
+        // Who may not look there can't take anything away either.
+        Err(LoadError::Pin { errno: Errno::EACCES | Errno::EPERM, path }) => {
+            tracing::warn!(pins = %path.display(), "whether an ebpf datapath is left there can't be seen");
+        }
+        other => other.map_err(EbpfError::from)?,
+    }
+    Ok(Box::new(Userspace::start()?))
 }

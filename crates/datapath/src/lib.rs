@@ -183,11 +183,12 @@ pub trait Datapath: Send {
     /// When the datapath has stopped.
     fn flush_connections(&mut self, zone: Option<u16>) -> Result<usize, Error>;
 
-    /// Put back connections that [`Datapath::connections`] gave before a restart. Those past their
-    /// time are left out, those there already stay as they are.
+    /// Put back connections that [`Datapath::connections`] gave before a restart; how many were. Those past their
+    /// time are left out, those there already stay as they are. None is put back where newer ones outlived the
+    /// process.
     ///
     /// # Errors
     ///
     /// When the datapath has stopped.
-    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<(), Error>;
+    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<usize, Error>;
 }

@@ -8,7 +8,7 @@ mod common;
 
 use common::{Namespace, eventually, host, pings};
 use footbridge_datapath::ebpf::{Ebpf, pins};
-use footbridge_datapath::{Attachment, Change, Datapath, PortSpec, clock};
+use footbridge_datapath::{Attachment, Change, Datapath, DatapathChoice, PortSpec, TunnelProtocol, clock};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{PortNames, PortNo};
 use footbridge_pipeline::conntrack::Connection;
@@ -20,8 +20,12 @@ use std::time::Duration;
 
 /// Says that this is the bridge: its namespace, its pins, the format of its root programs.
 const BRIDGE: &str = "FOOTBRIDGE_TEST_BRIDGE";
-/// Flows by which two hosts reach each other, ARP and all, as a learning switch.
-const FLOWS: &str = "actions=NORMAL";
+/// Flows by which two hosts reach each other, ARP and all, as a learning switch; and more others than the datapath
+/// begins with room for.
+fn flows() -> String {
+    let others = (0..1500).map(|number| format!(";table=1,metadata={number} actions=drop"));
+    "actions=NORMAL".to_owned() + &others.collect::<String>()
+}
 
 /// Not a claim: the process under test, when the environment says so. Each line on its standard input is a
 /// command.
@@ -41,11 +45,20 @@ fn bridge() {
                 let attachment = Attachment::Device { ifname: device.to_owned() };
                 datapath.add_port(&PortSpec { number, name: device.to_owned(), attachment }).unwrap();
             }
-            ("flow", text) => {
-                let flow = parse_flow(text, &PortNames::none()).unwrap();
+            ("tunnel", name) => {
+                let attachment = Attachment::tunnel(TunnelProtocol::Vxlan);
+                datapath
+                    .add_port(&PortSpec { number: PortNo(3), name: name.to_owned(), attachment })
+                    .unwrap();
+            }
+            ("flows", text) => {
                 let shared = datapath.flows();
                 let mut pipeline = shared.write().unwrap();
-                let added = vec![pipeline.insert(flow, clock::now()).unwrap().entry.id];
+                let mut insert = |text: &str| {
+                    let flow = parse_flow(text, &PortNames::none()).unwrap();
+                    pipeline.insert(flow, clock::now()).unwrap().entry.id
+                };
+                let added = text.split(';').map(&mut insert).collect();
                 datapath.commit(&pipeline, &Change { added, removed: Vec::new() }).unwrap();
             }
             ("connections", _) => {
@@ -105,7 +118,9 @@ impl Bridge {
     }
 
     fn fill(&mut self) {
-        ["port a", "port b", &format!("flow {FLOWS}")].iter().for_each(|command| drop(self.tell(command)));
+        ["port a", "port b", &format!("flows {}", flows())]
+            .iter()
+            .for_each(|command| drop(self.tell(command)));
     }
 
     /// SIGKILL.
@@ -234,7 +249,7 @@ fn tracked_connections_outlive_the_process() {
             "table=1,priority=1,ip,in_port=1 actions=ct(commit,zone=9),output:2",
         ];
         ["port a", "port b"].iter().for_each(|command| drop(bridge.tell(command)));
-        flows.iter().for_each(|flow| drop(bridge.tell(&format!("flow {flow}"))));
+        bridge.tell(&format!("flows {}", flows.join(";")));
         bridge
     };
     let mut bridge = start();
@@ -281,4 +296,29 @@ fn pins_have_one_owner_and_no_device_that_is_gone() {
     let mut bridge = Bridge::start(&namespace, &pinned.0, 1, false);
     bridge.tell("port b");
     assert_eq!(ports(), 1);
+}
+
+/// The datapath in this process takes away what one in the kernel left, its tunnel's device too: packets would go
+/// through both.
+#[test]
+fn the_userspace_datapath_ends_one_that_was_left() {
+    if !common::privileged("the_userspace_datapath_ends_one_that_was_left") {
+        return;
+    }
+    let namespace = Namespace::new("br");
+    let hosts = ["a", "b"].map(|device| {
+        let last = if device == "a" { 1 } else { 2 };
+        host(&namespace, device, &format!("10.0.0.{last}/24"))
+    });
+    let pinned = Pinned::new();
+    let mut bridge = Bridge::start(&namespace, &pinned.0, 1, false);
+    bridge.tell("tunnel tun");
+    bridge.fill();
+    bridge.kill();
+    assert!(pings(&hosts[0], "10.0.0.2"));
+    namespace.must("ip link show dev tun");
+    let _userspace = namespace.enter(|| DatapathChoice::Userspace.start(&pinned.0)).unwrap();
+    assert!(!pinned.0.exists());
+    assert!(!pings(&hosts[0], "10.0.0.2"), "the one before still forwards");
+    assert!(namespace.run("ip link show dev tun").is_err(), "the tunnel's device stays");
 }

@@ -30,6 +30,8 @@ impl PortNo {
     pub const LOCAL: PortNo = PortNo(0xffff_fffe);
     /// No port.
     pub const NONE: PortNo = PortNo(0xffff_ffff);
+    /// OFPP_UNSET: actset_output without an output in the action set (OpenFlow 1.5).
+    pub const UNSET: PortNo = PortNo(0xffff_fff7);
 
     /// Whether the number names one attachment of the bridge rather than a way to choose some.
     pub fn is_ordinary(self) -> bool {

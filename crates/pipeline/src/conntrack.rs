@@ -96,6 +96,18 @@ impl Tuple {
         matches!(self.icmp(), Icmp::Reply { .. })
     }
 
+    /// The tuple as it is from the end that stands first in a connection, whichever way it goes, and whether that is
+    /// the other way. Of an ICMP exchange the asking end stands first, since two hosts may ask each other with one
+    /// identifier; else the lower one.
+    pub fn from_first(self) -> (Tuple, bool) {
+        let is_reversed = match self.icmp() {
+            Icmp::Request { .. } => false,
+            Icmp::Reply { .. } => true,
+            Icmp::Error | Icmp::Other => self.dst < self.src,
+        };
+        if is_reversed { (self.reversed(), true) } else { (self, false) }
+    }
+
     fn icmp(&self) -> Icmp {
         match self.proto {
             1 => Icmp::of(false, self.icmp_type),
@@ -219,11 +231,13 @@ impl Conntrack {
     }
 
     /// Put saved connections back; those past their time are left out, those that are there already
-    /// stay as they are.
-    pub fn restore(&mut self, connections: impl IntoIterator<Item = Connection>, now: Time) {
-        for connection in connections {
-            self.table.restore(connection, now);
-        }
+    /// stay as they are. How many were put back.
+    pub fn restore(&mut self, connections: impl IntoIterator<Item = Connection>, now: Time) -> usize {
+        connections
+            .into_iter()
+            .map(|connection| self.table.restore(connection, now))
+            .filter(|put| *put)
+            .count()
     }
 
     /// Forget the connections of one zone, or of all; how many there were.

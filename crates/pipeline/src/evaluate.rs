@@ -46,9 +46,6 @@ pub const MAX_RESUBMITS: usize = 4096;
 /// datapath actions, 64 kB of them, of which an output takes 8 bytes).
 pub const MAX_OUTPUTS: usize = 8192;
 
-/// actset_output without an output in the action set (OFPP_UNSET).
-const UNSET_PORT: u128 = 0xffff_fff7;
-
 /// Everything that changes while packets pass.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -130,7 +127,7 @@ impl Pipeline {
             around.observer.dropped(drop);
             return Verdict { drop: Some(drop), ..Verdict::default() };
         }
-        key.set(Field::ActsetOutput, UNSET_PORT);
+        key.set(Field::ActsetOutput, PortNo::UNSET.0.into());
         let tunnel = TunnelKey::of(&key);
         let mut run = Run {
             pipeline: self,

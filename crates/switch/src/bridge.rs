@@ -323,17 +323,15 @@ impl Bridge {
         saved::save(path, &self.connections(None)?)
     }
 
-    /// Put back the connections of a file, and remove it: it is good for one start. None where there
-    /// is no file; 0 where it is from before the machine last booted.
+    /// Put back the connections of a file, and remove it: it is good for one start. How many were put back; None
+    /// where there is no file.
     ///
     /// # Errors
     ///
     /// When it can't be read or is damaged; then no connection is put back.
     pub fn restore_connections(&self, path: &Path) -> Result<Option<usize>, SavedError> {
         let Some(connections) = saved::load(path)? else { return Ok(None) };
-        let count = connections.len();
-        self.shared.lock().datapath.restore_connections(connections)?;
-        Ok(Some(count))
+        Ok(Some(self.shared.lock().datapath.restore_connections(connections)?))
     }
 
     /// The ports' names, both ways.

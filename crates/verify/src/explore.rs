@@ -225,12 +225,9 @@ pub(crate) fn incoming(tunnel_bits: &[u64]) -> Image {
     for field in [Field::Metadata, Field::SkbPriority, Field::PacketType, Field::ConjId] {
         image.set(field, 0, field.all_ones());
     }
-    image.set(Field::ActsetOutput, UNSET_PORT, Field::ActsetOutput.all_ones());
+    image.set(Field::ActsetOutput, PortNo::UNSET.0.into(), Field::ActsetOutput.all_ones());
     image
 }
-
-/// actset_output without an output in the action set.
-const UNSET_PORT: u128 = 0xffff_fff7;
 
 /// From how many points on it is worth while to join those that are nearly alike.
 const MANY: usize = 2;

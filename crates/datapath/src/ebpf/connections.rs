@@ -18,7 +18,7 @@ use super::compile::ct::layout::{
     self, BELOW_TIME, COMMITTED, FROM_HIGH, KEY, KIND_OF_IPV6, LABEL, MARK, PROGRESS, REPLIED, RULES,
     UNREPLIED, VALUE, WORD, progress_number,
 };
-use super::load::{LoadError, Map, MapKind};
+use super::load::{LoadError, Map, MapKind, number};
 use super::pins::Pins;
 use footbridge_pipeline::Time;
 use footbridge_pipeline::conntrack::rules::Progress;
@@ -47,15 +47,8 @@ impl Connections {
     pub(super) fn open(pins: Option<&Pins>, limits: Limits) -> Result<Connections, LoadError> {
         let count = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
         let (connections, fragments) = (count(limits.connections), count(limits.fragments));
-        let map = |kind, (name, version), key_size, value_size, entries| {
-            let in_kernel = format!("fb_{name}");
-            match pins {
-                Some(pins) => {
-                    let path = pins.map(name, version);
-                    Map::pinned(&path, kind, &in_kernel, key_size, value_size, entries)
-                }
-                None => Map::new(kind, &in_kernel, key_size, value_size, entries),
-            }
+        let map = |kind, name, key_size, value_size, entries| {
+            Map::open(pins, kind, name, key_size, value_size, entries)
         };
         let table = map(MapKind::Hash, ("connections", 1), KEY, VALUE, connections)?;
         let rules = Map::new(MapKind::Array, "fb_ct_rules", 4, RULES, 1)?;
@@ -100,18 +93,23 @@ impl Connections {
 
     /// Put saved connections back, unless those in the kernel are a process's before, and so are newer. Those past
     /// their time are left out, those that are there stay as they are. They count as committed now, in this order.
-    pub(super) fn restore(&self, connections: &[Connection], now: Time) -> Result<(), LoadError> {
+    /// How many were put back.
+    pub(super) fn restore(&self, connections: &[Connection], now: Time) -> Result<usize, LoadError> {
         if self.taken_over {
-            return Ok(());
+            return Ok(0);
         }
+        let mut restored = 0;
         let living = connections.iter().filter(|connection| connection.expires > now);
         for (connection, committed) in living.zip(now.0..) {
             let key = key(connection);
-            if self.table.add(&key, &value(connection, committed))? && !connection.replied {
-                self.unreplied.put(&[], &[&key[..], &committed.to_ne_bytes()].concat())?;
+            if self.table.add(&key, &value(connection, committed))? {
+                restored += 1;
+                if !connection.replied {
+                    self.unreplied.push(&[&key[..], &committed.to_ne_bytes()].concat())?;
+                }
             }
         }
-        Ok(())
+        Ok(restored)
     }
 
     /// Forget what is past its time. Nothing depends on it but memory, and a full table, which a packet would otherwise
@@ -121,12 +119,10 @@ impl Connections {
             return Ok(());
         }
         let gone = |word: u64| Time(word & !BELOW_TIME) <= now;
-        for (key, value) in self.table.elements()? {
+        let gone = |value: &[u8]| number(value, 0).is_some_and(gone);
+        for (key, _) in self.table.elements(gone)? {
             // Looked at again: what was committed anew since must stay.
-            if number(&value, 0).is_some_and(gone)
-                && let Some(value) = self.table.get(&key)?
-                && number(&value, 0).is_some_and(gone)
-            {
+            if self.table.get(&key)?.is_some_and(|value| gone(&value)) {
                 self.table.remove(&key)?;
             }
         }
@@ -142,7 +138,7 @@ impl Connections {
                 let key = vec![0; 4];
                 map.get(&key)?.into_iter().map(|value| (key.clone(), value)).collect()
             } else {
-                map.elements()?
+                map.elements(|_| true)?
             };
             for (key, mut value) in elements {
                 let word = number(&value, 0).unwrap_or_default();
@@ -155,7 +151,7 @@ impl Connections {
     }
 
     fn entries(&self, zone: Option<u16>) -> Result<Vec<Entry>, LoadError> {
-        let mut elements = self.table.elements()?;
+        let mut elements = self.table.elements(|_| true)?;
         elements.sort_unstable();
         elements.dedup_by(|(a, _), (b, _)| a == b);
         let entries = elements.into_iter().filter_map(|(key, value)| Entry::of(key, &value));
@@ -200,22 +196,8 @@ impl Entry {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
-}
-
-/// The connection as it is from its low end.
-fn from_low(connection: &Connection) -> (Tuple, bool) {
-    let original = connection.original;
-    let reversed = original.reversed();
-    // In ICMP it is the one that asks.
-    let is_icmp = original.icmp_type != reversed.icmp_type;
-    let from_high = if is_icmp { original.is_icmp_reply() } else { original.dst < original.src };
-    if from_high { (reversed, true) } else { (original, false) }
-}
-
 fn key(connection: &Connection) -> Vec<u8> {
-    let (tuple, _) = from_low(connection);
+    let (tuple, _) = connection.original.from_first();
     let v6 = if tuple.src.address.is_ipv6() { KIND_OF_IPV6 } else { 0 };
     let first = u64::from(connection.zone) << 48
         | u64::from(tuple.proto) << 40
@@ -231,7 +213,7 @@ fn key(connection: &Connection) -> Vec<u8> {
 }
 
 fn value(connection: &Connection, committed: u64) -> Vec<u8> {
-    let (_, from_high) = from_low(connection);
+    let (_, from_high) = connection.original.from_first();
     let Connection { progress, replied, mark, label, expires, .. } = connection;
     let word = expires.0 & !BELOW_TIME
         | if from_high { FROM_HIGH } else { 0 }

@@ -71,16 +71,8 @@ impl Shared {
     /// The maps: those that a process before left, or new ones. Pinned are those that ports have to do with, and
     /// state; the others a program holds by itself.
     fn open(pins: Option<Pins>, limits: Limits) -> Result<Shared, LoadError> {
-        let map = |kind, (name, version): (&str, u32), key_size, value_size, entries| match &pins {
-            Some(pins) => Map::pinned(
-                &pins.map(name, version),
-                kind,
-                &format!("fb_{name}"),
-                key_size,
-                value_size,
-                entries,
-            ),
-            None => Map::new(kind, &format!("fb_{name}"), key_size, value_size, entries),
+        let map = |kind, name, key_size, value_size, entries| {
+            Map::open(pins.as_ref(), kind, name, key_size, value_size, entries)
         };
         let programs = ("programs", pins.as_ref().map_or(0, Pins::format));
         Ok(Shared {
@@ -130,11 +122,13 @@ struct Installed {
     before: FlowStatistics,
 }
 
-/// Every block that there ever was, each with a number of its own.
+/// The blocks, each with a number of its own.
 #[derive(Default)]
 struct Blocks {
     numbers: HashMap<Block, u16>,
     blocks: Vec<Block>,
+    /// Numbers of blocks that are gone.
+    free: Vec<u16>,
 }
 
 type Mask = Vec<(u8, u64)>;
@@ -322,6 +316,8 @@ impl Compiled {
             self.tables = tables;
             self.programs += 1;
             self.inherited = false;
+            let used = self.tables.values().flat_map(|table| &table.blocks).copied().collect();
+            self.blocks.keep(&used);
             Ok(())
         });
         self.settle(written, fresh, removed)
@@ -388,8 +384,11 @@ impl Compiled {
             larger.write(installed.slot, position, &arguments)?;
         }
         // The old program goes on with the old slots until the new one is in force; in case that never
-        // comes to be, it has to be the larger ones that both use.
-        self.replace_program(&larger, &self.tables)?;
+        // comes to be, it has to be the larger ones that both use. Without flows it uses none, or it is that of a
+        // process before, which has to go on.
+        if !self.flows.is_empty() {
+            self.replace_program(&larger, &self.tables)?;
+        }
         for installed in self.flows.values_mut() {
             installed.before = self.slots.statistics(installed);
         }
@@ -493,11 +492,30 @@ impl Blocks {
         if let Some(number) = self.numbers.get(&block) {
             return Ok(*number);
         }
-        let number = u16::try_from(self.blocks.len())
-            .map_err(|_| EbpfError::Absent("more than 65 536 different action lists"))?;
-        self.blocks.push(block.clone());
+        let number = if let Some(number) = self.free.pop() {
+            self.blocks[usize::from(number)] = block.clone();
+            number
+        } else {
+            let number = u16::try_from(self.blocks.len())
+                .map_err(|_| EbpfError::Absent("more than 65 536 different action lists"))?;
+            self.blocks.push(block.clone());
+            number
+        };
         self.numbers.insert(block, number);
         Ok(number)
+    }
+
+    /// Forget all but these, when the program in force knows no others: a number that is used again is one that
+    /// it does not know, so that a flow of it makes another program.
+    fn keep(&mut self, used: &HashSet<u16>) {
+        let free = &mut self.free;
+        self.numbers.retain(|_, number| {
+            let keep = used.contains(number);
+            if !keep {
+                free.push(*number);
+            }
+            keep
+        });
     }
 }
 

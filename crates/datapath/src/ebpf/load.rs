@@ -8,6 +8,7 @@
 //! * A program that the verifier refuses comes back as an error with the end of the verifier's log.
 
 use super::asm::Code;
+use super::pins::Pins;
 use super::sys;
 use nix::errno::Errno;
 use std::ffi::CString;
@@ -32,7 +33,9 @@ pub(super) enum MapKind {
 /// A hash map takes memory for its elements as they come.
 const BPF_F_NO_PREALLOC: u32 = 1;
 /// The key must not be there.
-const BPF_NOEXIST: u64 = 1;
+pub(super) const BPF_NOEXIST: u64 = 1;
+/// The key has to be there; of a queue, its first value goes where it is full.
+pub(super) const BPF_EXIST: u64 = 2;
 /// How many elements are read by one call; a hash map's bucket must fit in.
 const BATCH: usize = 4096;
 /// Bytes of verifier log asked for: the last ones say what is wrong.
@@ -118,8 +121,27 @@ impl Map {
         Ok(Map::of(fd, kind, name, &shape))
     }
 
-    /// The map that is pinned there, where it is like this; else a new one, pinned there.
-    pub(super) fn pinned(
+    /// The map that a process before pinned under this name and version, where it is like this; else a new one,
+    /// pinned where there are pins.
+    pub(super) fn open(
+        pins: Option<&Pins>,
+        kind: MapKind,
+        (name, version): (&str, u32),
+        key_size: usize,
+        value_size: usize,
+        max_entries: u32,
+    ) -> Result<Map, LoadError> {
+        let in_kernel = format!("fb_{name}");
+        match pins {
+            None => Map::new(kind, &in_kernel, key_size, value_size, max_entries),
+            Some(pins) => {
+                let path = pins.map(name, version);
+                Map::pinned(&path, kind, &in_kernel, key_size, value_size, max_entries)
+            }
+        }
+    }
+
+    fn pinned(
         path: &Path,
         kind: MapKind,
         name: &str,
@@ -182,6 +204,14 @@ impl Map {
         }
     }
 
+    /// Append the value to a queue, which gives up its first one where it is full.
+    pub(super) fn push(&self, value: &[u8]) -> Result<(), LoadError> {
+        let checked = self.check(&[], value.len());
+        checked
+            .and_then(|()| sys::map_update(self.fd.as_fd(), &[], value, BPF_EXIST))
+            .map_err(|e| self.error(e))
+    }
+
     /// Put zeros at the key, on every CPU.
     pub(super) fn clear(&self, key: &[u8]) -> Result<(), LoadError> {
         self.put(key, &vec![0; self.value_size])
@@ -204,8 +234,8 @@ impl Map {
         let mut sums = vec![0u64; numbers];
         let value = self.get(key)?.unwrap_or_default();
         for (index, number) in value.chunks_exact(8).enumerate() {
-            let number = number.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
-            sums[index % numbers] = sums[index % numbers].wrapping_add(number);
+            sums[index % numbers] =
+                sums[index % numbers].wrapping_add(self::number(number, 0).unwrap_or_default());
         }
         Ok(sums)
     }
@@ -244,15 +274,17 @@ impl Map {
         }
     }
 
-    /// Keys and values of a hash map, as they were at some moment of the call; those that come or go during it may
-    /// be left out, or be there twice.
-    pub(super) fn elements(&self) -> Result<Vec<Element>, LoadError> {
-        let mut elements = Vec::new();
+    /// Keys and values of a hash map, of those whose value is `wanted`, as they were at some moment of the call; those
+    /// that come or go during it may be left out, or be there twice.
+    pub(super) fn elements(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Element>, LoadError> {
+        let (mut elements, mut seen) = (Vec::new(), 0);
         let mut batch = sys::Batch::new(BATCH, self.key_size, self.value_size);
         // A map that changes all the time must not keep this busy.
-        while elements.len() < 2 * self.max_entries as usize {
+        while seen < 2 * self.max_entries as usize {
             let more = batch.read(self.fd.as_fd()).map_err(|errno| self.error(errno))?;
-            elements.extend(batch.elements().map(|(key, value)| (key.to_vec(), value.to_vec())));
+            seen += batch.elements().count();
+            let found = batch.elements().filter(|(_, value)| wanted(value));
+            elements.extend(found.map(|(key, value)| (key.to_vec(), value.to_vec())));
             if !more {
                 break;
             }
@@ -391,4 +423,9 @@ fn possible_cpus() -> usize {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
     let last = text.trim().rsplit([',', '-']).next().and_then(|last| last.parse::<usize>().ok());
     last.map_or(1, |last| last + 1)
+}
+
+/// The 64-bit number at a place in a key or a value; None beyond its end.
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
 }

@@ -19,7 +19,7 @@
 //!
 //! * A packet never waits for this process: there is no upcall. Those for the controllers go to a ring; where
 //!   that is full they are lost, and counted.
-//! * Each port's device runs a root program of two stores and a tail call, so that a new program is in
+//! * Each port's device runs a root program of a few stores and a tail call, so that a new program is in
 //!   force on all ports at once, by one write. Changes of more than one flow always come so; a change of
 //!   one flow, of a mask and an action list that are known, is one write to a map.
 //! * What can't be compiled is refused ([`compile::CompileError`]) and nothing has changed then; so too
@@ -206,8 +206,7 @@ impl Datapath for Ebpf {
         Ok(self.compiled.shared().connections.flush(zone, clock::now()).map_err(EbpfError::from)?)
     }
 
-    /// Where a process before left its connections in the kernel, those are newer.
-    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<(), Error> {
+    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<usize, Error> {
         let restored = self.compiled.shared().connections.restore(&connections, clock::now());
         Ok(restored.map_err(EbpfError::from)?)
     }

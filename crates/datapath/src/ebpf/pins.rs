@@ -18,6 +18,7 @@
 
 use super::attach::Hold;
 use super::load::LoadError;
+use super::tunnel;
 use footbridge_openflow::PortNo;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -100,7 +101,7 @@ impl Pins {
 }
 
 /// Take away all that is pinned there, and the directory: nothing is attached any more. No error where there is
-/// nothing. Filters, of kernels without tcx, it finds in the network namespace of their devices only.
+/// nothing. Filters, of kernels without tcx, and the devices of tunnels it finds in their network namespace only.
 ///
 /// # Errors
 ///
@@ -128,13 +129,14 @@ fn port_of(name: &str) -> Option<(PortNo, u16, Option<u32>)> {
 fn clear(dir: &Path) -> Result<(), LoadError> {
     for name in names(dir) {
         let path = dir.join(&name);
-        // A filter that isn't there any more has nothing to be let go.
-        if let Some((_, _, device @ Some(_))) = port_of(&name)
-            && let Ok(hold) = Hold::pinned(&path, device)
-        {
-            hold.release();
-        }
+        let hold = port_of(&name).map(|(_, _, filter)| Hold::pinned(&path, filter));
         remove(&path);
+        // A filter that isn't there any more has nothing to be let go.
+        if let Some(Ok(hold)) = hold {
+            let device = hold.device();
+            hold.release();
+            tunnel::remove_device(device);
+        }
     }
     let failed = |error: io::Error| LoadError::Pin { path: dir.to_owned(), errno: errno(&error) };
     fs::remove_dir(dir).map_err(failed)

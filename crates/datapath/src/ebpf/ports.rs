@@ -8,7 +8,7 @@ use super::EbpfError;
 use super::attach::Hold;
 use super::compile::layout::{self, ALL_LIST, FLOOD_LIST, PORTS};
 use super::flows::Shared;
-use super::load::Program;
+use super::load::{LoadError, Program, number};
 use super::pins;
 use super::root::{Accepted, root};
 use super::tunnel;
@@ -194,10 +194,12 @@ impl Worker {
         self.settled = None;
         let Some(pins) = &self.shared.pins else { return };
         for (number, Left { slot, hold, .. }) in std::mem::take(&mut self.left) {
+            let device = hold.device();
             pins::remove(&pins.hold(number, slot, hold.filter()));
             hold.release();
+            tunnel::remove_device(device);
             self.free.push_back(slot);
-            if let Err(error) = self.shared.out_ports.put(&number.0.to_ne_bytes(), &[0; 8]) {
+            if let Err(error) = forget(number, &self.shared) {
                 tracing::warn!(port = number.0, %error, "a port of the process before stays");
             }
         }
@@ -275,17 +277,10 @@ impl Worker {
         self.state.ports.remove(number);
         self.shared.controllers.forget(number);
         self.free.push_back(port.slot);
-        let none = [0; 8];
-        let put = self.shared.out_ports.put(&number.0.to_ne_bytes(), &none);
+        let forgotten = forget(number, &self.shared);
         port.let_go(number, &self.shared);
-        put.map_err(EbpfError::from)?;
-        self.list_for_floods()?;
-        for (entry, key) in self.learned()? {
-            if entry.port == number {
-                self.shared.fdb.remove(&key).map_err(EbpfError::from)?;
-            }
-        }
-        Ok(())
+        forgotten.map_err(EbpfError::from)?;
+        self.list_for_floods()
     }
 
     /// Tell the program which ports there are, by rising number.
@@ -311,30 +306,9 @@ impl Worker {
     /// The addresses that NORMAL learned, the longest unseen of each port first.
     pub(super) fn fdb(&self, now: Time) -> Result<Vec<FdbEntry>, Error> {
         let fresh = |entry: &FdbEntry| now.since(entry.seen) < AGEING_TIME;
-        let mut entries: Vec<FdbEntry> =
-            self.learned()?.into_iter().map(|(entry, _)| entry).filter(fresh).collect();
+        let learned = learned(&self.shared).map_err(EbpfError::from)?;
+        let mut entries: Vec<FdbEntry> = learned.into_iter().map(|(entry, _)| entry).filter(fresh).collect();
         entries.sort_unstable_by_key(|entry| (entry.port, entry.seen));
-        Ok(entries)
-    }
-
-    /// What is in the map, with its keys.
-    fn learned(&self) -> Result<Vec<(FdbEntry, Vec<u8>)>, Error> {
-        let fdb = &self.shared.fdb;
-        let mut entries = Vec::new();
-        for key in fdb.keys().map_err(EbpfError::from)? {
-            // It may have gone meanwhile.
-            let Some(value) = fdb.get(&key).map_err(EbpfError::from)? else { continue };
-            let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
-            let at = |offset: i16| number(value.get(offset as usize..).unwrap_or_default());
-            let address = number(&key);
-            let entry = FdbEntry {
-                mac: MacAddr::from(u128::from(address >> 16)),
-                vlan: (address & 0xfff) as u16,
-                port: PortNo(at(layout::FDB_PORT) as u32),
-                seen: Time(at(layout::FDB_SEEN)),
-            };
-            entries.push((entry, key));
-        }
         Ok(entries)
     }
 
@@ -567,8 +541,41 @@ fn inherited(shared: &Shared) -> BTreeMap<PortNo, Left> {
                 let kind = layout::port_kind(&value.unwrap_or_default());
                 left.insert(number, Left { slot, hold, kind });
             }
-            Ok(_) | Err(_) => pins::remove(&path),
+            Ok(_) | Err(_) => {
+                pins::remove(&path);
+                if let Err(error) = forget(number, shared) {
+                    tracing::warn!(port = number.0, %error, "a port of the process before stays");
+                }
+            }
         }
     }
     left
+}
+
+/// Have the program know no such port, and no addresses behind it.
+fn forget(number: PortNo, shared: &Shared) -> Result<(), LoadError> {
+    shared.out_ports.put(&number.0.to_ne_bytes(), &[0; 8])?;
+    for (_, key) in learned(shared)?.into_iter().filter(|(entry, _)| entry.port == number) {
+        shared.fdb.remove(&key)?;
+    }
+    Ok(())
+}
+
+/// The addresses that NORMAL learned, with their keys in the map.
+fn learned(shared: &Shared) -> Result<Vec<(FdbEntry, Vec<u8>)>, LoadError> {
+    let mut entries = Vec::new();
+    for key in shared.fdb.keys()? {
+        // It may have gone meanwhile.
+        let Some(value) = shared.fdb.get(&key)? else { continue };
+        let at = |offset: i16| number(&value, offset as usize).unwrap_or_default();
+        let address = number(&key, 0).unwrap_or_default();
+        let entry = FdbEntry {
+            mac: MacAddr::from(u128::from(address >> 16)),
+            vlan: (address & 0xfff) as u16,
+            port: PortNo(at(layout::FDB_PORT) as u32),
+            seen: Time(at(layout::FDB_SEEN)),
+        };
+        entries.push((entry, key));
+    }
+    Ok(entries)
 }

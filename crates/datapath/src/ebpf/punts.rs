@@ -23,9 +23,6 @@ use std::thread::JoinHandle;
 /// Bytes of the ring: some thousand packets, or 60 superframes.
 pub(super) const RING: u32 = 4 << 20;
 
-/// actset_output without an output in the action set (OFPP_UNSET).
-const UNSET_PORT: u128 = 0xffff_fff7;
-
 /// Where packets for the controllers go, and what became of them.
 #[derive(Default)]
 pub(super) struct Controllers {
@@ -89,7 +86,7 @@ impl Controllers {
         }
         if key.get(Field::ActsetOutput) == 0 {
             // Programs without action sets don't know of it.
-            key.set(Field::ActsetOutput, UNSET_PORT);
+            key.set(Field::ActsetOutput, PortNo::UNSET.0.into());
         }
         let known = lock(&self.userdata);
         let userdata = known.get(&long(USERDATA)?).cloned().unwrap_or_default();

@@ -74,6 +74,15 @@ pub(super) fn remove(name: &str) -> Result<(), Errno> {
     }
 }
 
+/// Take away the device of this index, if it is ours; 0 is of none.
+pub(super) fn remove_device(index: Result<u32, Errno>) {
+    let name = index.and_then(nix::net::if_::if_indextoname);
+    let removed = name.map(|name| remove(&name.to_string_lossy()));
+    if let Ok(Err(errno)) = removed {
+        tracing::warn!(%errno, "a tunnel's device stays");
+    }
+}
+
 /// What the device could not send since it was made.
 pub(super) fn unsent(name: &str) -> Unsent {
     let link = Netlink::open().and_then(|mut netlink| netlink.link(name));

@@ -162,7 +162,7 @@ impl Datapath for Userspace {
         self.with_state(move |state| state.conntrack.flush(zone))
     }
 
-    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<(), Error> {
+    fn restore_connections(&mut self, connections: Vec<Connection>) -> Result<usize, Error> {
         self.with_state(move |state| state.conntrack.restore(connections, clock::now()))
     }
 }

@@ -17,11 +17,8 @@ struct Ends {
 
 impl Ends {
     fn of(zone: u16, tuple: &Tuple) -> Ends {
-        // Two hosts may ask each other with one ICMP identifier: there the asking end stands first.
-        let tuple = if tuple.is_icmp_reply() { tuple.reversed() } else { *tuple };
-        let swap = tuple.icmp_type == 0 && tuple.dst < tuple.src;
-        let (low, high) = if swap { (tuple.dst, tuple.src) } else { (tuple.src, tuple.dst) };
-        Ends { zone, proto: tuple.proto, icmp_type: tuple.icmp_type, low, high }
+        let (Tuple { proto, icmp_type, src: low, dst: high }, _) = tuple.from_first();
+        Ends { zone, proto, icmp_type, low, high }
     }
 }
 
@@ -190,11 +187,13 @@ impl Table {
         entries.into_iter().map(|(zone, entry)| entry.listed(zone)).collect()
     }
 
-    pub(super) fn restore(&mut self, connection: Connection, now: Time) {
+    pub(super) fn restore(&mut self, connection: Connection, now: Time) -> bool {
         let Connection { zone, original, progress, replied, mark, label, expires } = connection;
-        if expires > now && self.get_mut(zone, &original, now).is_none() {
+        let fits = expires > now && self.get_mut(zone, &original, now).is_none();
+        if fits {
             self.put(zone, Entry { original, progress, replied, mark, label, expires, serial: 0 }, now);
         }
+        fits
     }
 }
 

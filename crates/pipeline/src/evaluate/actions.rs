@@ -1,6 +1,6 @@
 //! One action at a time.
 
-use super::{Level, Live, Run, UNSET_PORT, port_number};
+use super::{Level, Live, Run, port_number};
 use crate::conntrack::{Outcome, Request, state};
 use crate::drop_reason::DropReason;
 use crate::observer::List;
@@ -142,7 +142,7 @@ impl<'p> Run<'p, '_> {
                 let larger = frame.bytes().len() > usize::from(*len);
                 key.write(*dst, larger.into());
             }
-            Action::ClearActions => key.set(Field::ActsetOutput, UNSET_PORT),
+            Action::ClearActions => key.set(Field::ActsetOutput, PortNo::UNSET.0.into()),
             Action::WriteActions(actions) => {
                 let output = actions.iter().rev().find_map(|action| match action {
                     Action::Output { port, .. } => Some(port),

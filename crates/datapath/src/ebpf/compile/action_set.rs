@@ -13,9 +13,6 @@ use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Size};
 use footbridge_openflow::{Field, PortNo};
 
-/// actset_output without an output in the set (OFPP_UNSET).
-pub(super) const UNSET_PORT: i32 = (PortNo::NONE.0 - 8).cast_signed();
-
 /// In SET_STEPS: flags, and the type of a tag that is pushed.
 const DEC_TTL: u64 = 1;
 const POP_VLAN: u64 = 2;
@@ -40,7 +37,7 @@ impl Program<'_> {
             return;
         }
         self.empty_set();
-        self.asm.store_imm(Size::W, R9, key_word(word(Field::ActsetOutput)), UNSET_PORT);
+        self.asm.store_imm(Size::W, R9, key_word(word(Field::ActsetOutput)), PortNo::UNSET.0.cast_signed());
     }
 
     fn empty_set(&mut self) {

@@ -40,12 +40,11 @@ use super::block::{CtOp, Zone};
 use super::layout::{EXT_FRAG, NOW, VALUE_LOW, key_word, word};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
+use crate::ebpf::load::BPF_NOEXIST;
 use footbridge_openflow::Field;
 use footbridge_pipeline::conntrack::state;
 
-/// Flags of bpf_map_update_elem, and what it says of a key that is there and of a full map.
-const BPF_NOEXIST: u64 = 1;
-const BPF_EXIST: u64 = 2;
+/// What bpf_map_update_elem says of a key that is there and of a full map.
 const EEXIST: i32 = 17;
 const E2BIG: i32 = 7;
 /// From [`KIND_OF_IPV6`] to where IPv6's ICMP types begin.

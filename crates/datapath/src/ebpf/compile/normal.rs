@@ -16,19 +16,9 @@ use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
 use footbridge_openflow::{Field, PortNo};
 use footbridge_pipeline::DropReason;
+use footbridge_pipeline::evaluate::RESERVED_MULTICAST;
 use footbridge_pipeline::fdb::AGEING_TIME;
 
-/// Group addresses that switches keep for themselves, as in the evaluator: from, to.
-const RESERVED: [(u64, u64); 8] = [
-    (0x0180_c200_0000, 0x0180_c200_000f),
-    (0x00e0_2b00_0000, 0x00e0_2b00_0000),
-    (0x00e0_2b00_0004, 0x00e0_2b00_0004),
-    (0x00e0_2b00_0006, 0x00e0_2b00_0006),
-    (0x0100_0c00_0000, 0x0100_0c00_0000),
-    (0x0100_0ccd_cdcd, 0x0100_0ccd_cdcd),
-    (0x0100_0ccc_cccc, 0x0100_0ccc_cccd),
-    (0x0100_0ccc_ccc0, 0x0100_0ccc_ccc7),
-];
 /// The bits of an address's word that are its key in the map: the address, and the VLAN's 12 bits.
 const ADDRESS_AND_VLAN: u64 = 0xffff_ffff_ffff_0fff;
 
@@ -161,13 +151,11 @@ impl Program<'_> {
         let (ordinary, reserved) = (self.asm.label(), self.asm.label());
         self.asm.load(Size::D, R1, R9, dst);
         self.asm.shr(R1, 16);
-        for (from, to) in RESERVED {
-            let next = self.asm.label();
-            self.asm.set(R2, from);
-            self.asm.jump_if(Cmp::Lt, R1, R2, next);
-            self.asm.set(R2, to);
-            self.asm.jump_if(Cmp::Le, R1, R2, reserved);
-            self.asm.bind(next);
+        for (value, mask) in RESERVED_MULTICAST {
+            self.asm.set(R2, *mask);
+            self.asm.alu(Alu::And, R2, R1);
+            self.asm.set(R3, *value);
+            self.asm.jump_if(Cmp::Eq, R2, R3, reserved);
         }
         self.asm.jump(ordinary);
         self.asm.bind(reserved);

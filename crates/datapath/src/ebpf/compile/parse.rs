@@ -4,7 +4,6 @@
 //! is none, and its words stay 0. The kernel holds the outer tag of a received frame beside it; of a
 //! frame that has it in its bytes, it is read there.
 
-use super::action_set::UNSET_PORT;
 use super::layout::{
     self, CLEARED_END, EXT_FRAG, EXT_PROTO, FRAGMENT_ID, FRAGMENT_PROTO, L3, L4, L4_PROTO, LENGTH, NESTED,
     NOW, PAYLOAD, RAW, RUNS, TRANSPORT, frame_word, key_word, word,
@@ -12,7 +11,7 @@ use super::layout::{
 use super::{Program, layout::is_packet_word};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
-use footbridge_openflow::Field;
+use footbridge_openflow::{Field, PortNo};
 use footbridge_pipeline::DropReason;
 
 /// Offsets in `struct __sk_buff` (linux/bpf.h).
@@ -103,7 +102,7 @@ impl Program<'_> {
         self.asm.store(Size::W, R9, key_word(word(Field::InPortOxm)) + 4, R1);
         let unset = word(Field::ActsetOutput);
         if self.survey.words.contains(&unset) {
-            self.asm.store_imm(Size::W, R9, key_word(unset), UNSET_PORT);
+            self.asm.store_imm(Size::W, R9, key_word(unset), PortNo::UNSET.0.cast_signed());
         }
     }
 

@@ -9,10 +9,10 @@
 
 use super::super::Program;
 use super::super::layout::NOW;
-use super::BPF_EXIST;
 use super::layout::{BELOW_TIME, COMMITTED, CONNECTION, KEY, REPLIED, SWEPT_COUNT, UNREPLIED, WORD};
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Size};
+use crate::ebpf::load::BPF_EXIST;
 use footbridge_pipeline::conntrack::rules::SWEEP_INTERVAL;
 
 /// How many connections come out of the queue for one that is to be kept, at most.
