@@ -6,6 +6,7 @@ use footbridge_node::config::{GATEWAY_PORT, GLOBAL_VIRTUAL_MAC, TUNNEL_PORT};
 use footbridge_node::state::NodeState;
 use footbridge_node::tables::{self, Round, TableId};
 use footbridge_node::{NodeConfig, Subnet, identity};
+use footbridge_openflow::action::Subfield;
 use footbridge_openflow::{MacAddr, Match, PortNames, PortNo};
 use footbridge_pipeline::FlowId;
 use footbridge_verify::{Counterexample, Layout, Node, Owner, Peer, Region, Report, Verdict, Witness};
@@ -49,6 +50,7 @@ pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
         .map(TableId::number)
         .to_vec(),
         misses: TableId::ALL.iter().copied().map(miss).collect(),
+        out_port: Subfield::whole(tables::OUT_PORT),
         gateway,
         tunnel,
         virtual_mac: GLOBAL_VIRTUAL_MAC,

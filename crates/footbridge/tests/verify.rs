@@ -106,6 +106,36 @@ fn a_changed_tunnel_is_one_region() {
     assert_eq!(text(&same.stdout), "every packet is treated alike\n");
 }
 
+/// A dump that says nothing of who is where proves nothing of a node, and says so.
+#[test]
+fn what_is_no_nodes_bridge_is_asked_no_claims_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty");
+    fs::write(&empty, "").unwrap();
+    let output = verify(&["--flows", empty.to_str().unwrap()]);
+    let printed = text(&output.stdout);
+    assert!(printed.contains("not asked no ARP enters with a sender that is not its port's"), "{printed}");
+    assert!(!printed.contains("proved    no ARP"), "{printed}");
+}
+
+/// Files that would not be looked at are refused.
+#[test]
+fn nothing_that_was_given_is_passed_over() {
+    let other = ["--ports", "worker2=worker1.ports"];
+    for (arguments, said) in [
+        ([&["--flows", "worker1=worker1.flows"], &other[..]].concat(), "no --flows is named so"),
+        ([&WORKER1[..], &["--flows", "worker1.flows"]].concat(), "this node has another"),
+        (
+            vec!["--diff", "worker1.flows", "worker1.flows", "--properties", "verify/own.properties"],
+            "cannot be used with",
+        ),
+    ] {
+        let output = verify(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(said), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn what_can_not_be_read_is_named() {
     let dir = tempfile::tempdir().unwrap();

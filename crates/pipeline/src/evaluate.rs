@@ -443,7 +443,7 @@ impl<'p> Run<'p, '_> {
 }
 
 /// A port number from a field: OpenFlow 1.0's 16-bit reserved numbers stand for today's.
-fn port_number(value: u128) -> Option<PortNo> {
+pub fn port_number(value: u128) -> Option<PortNo> {
     match u32::try_from(value).ok()? {
         reserved @ 0xfff8..=0xffff => Some(PortNo(reserved | 0xffff_0000)),
         number => Some(PortNo(number)),

@@ -42,6 +42,9 @@ pub use observer::{Observer, Unobserved};
 pub use packet::{Packet, TunnelKey};
 pub use ports::{PortKind, PortSet};
 pub use refusal::Refusal;
-pub use table::{Displaced, Entry, FlowCounters, FlowId, Inserted, Pipeline, Prepared, TableCounters};
+pub use table::{
+    Displaced, Entry, FlowCounters, FlowId, Inserted, Pipeline, Prepared, TableCounters,
+    complete_conjunctions,
+};
 pub use time::Time;
 pub use verdict::{Drop, Output, PacketIn, Verdict};

@@ -630,7 +630,7 @@ fn occupy(slots: &mut Vec<Option<Slot>>, free: &mut Vec<u32>, slot: Slot) {
 }
 
 /// The ids whose every clause one of the flows has, rising.
-fn complete_conjunctions<'a>(flows: impl Iterator<Item = &'a Flow>) -> SmallVec<[u32; 2]> {
+pub fn complete_conjunctions<'a>(flows: impl Iterator<Item = &'a Flow>) -> SmallVec<[u32; 2]> {
     let mut seen: BTreeMap<(u32, u8), u64> = BTreeMap::new();
     for flow in flows {
         for action in &flow.actions {

@@ -8,9 +8,9 @@ use crate::program::is_miss;
 use crate::prove::{Bridge, World, from, leaves};
 use crate::report::{Claim, Counterexample, Verdict};
 use crate::space::Var;
-use footbridge_openflow::{Action, Field, Match, PortNo};
+use footbridge_openflow::{Action, Field, Key, Match, PortNo};
 use footbridge_pipeline::conntrack::state;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const ARP: u16 = 0x0806;
 const IPV4: u16 = 0x0800;
@@ -216,8 +216,9 @@ fn once(bridge: &mut Bridge<'_>, world: &mut World) -> Verdict {
     });
     let doubled = bridge.found.doubled;
     verdict(found.or_else(|| {
-        bridge.refute(world, doubled, "a packet leaves twice in the same way", |trace, _| {
-            trace.outputs.len() > 1
+        bridge.refute(world, doubled, "a packet leaves twice by the same port", |trace, _| {
+            let ports: BTreeSet<PortNo> = trace.outputs.iter().map(|(port, _)| *port).collect();
+            ports.len() < trace.outputs.len()
         })
     }))
 }
@@ -237,6 +238,7 @@ fn answers(bridge: &Bridge<'_>, world: &mut World, layout: &Layout) -> (Bdd, Vec
         (Field::ArpSpa, asked(Field::ArpTpa)),
         (Field::ArpTha, asked(Field::ArpSha)),
         (Field::ArpTpa, asked(Field::ArpSpa)),
+        (Field::VlanTci, asked(Field::VlanTci)),
     ];
     let (mut answered, mut wrong) = (Vec::new(), Vec::new());
     for event in bridge.found.events.iter().filter(|event| event.what == What::Back) {
@@ -266,6 +268,7 @@ fn answered(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &O
                     || !swapped(Field::ArpSpa, Field::ArpTpa)
                     || !swapped(Field::ArpTha, Field::ArpSha)
                     || !swapped(Field::ArpTpa, Field::ArpSpa)
+                    || !swapped(Field::VlanTci, Field::VlanTci)
             })
         });
         if found.is_some() {
@@ -293,7 +296,13 @@ fn stays_here(bridge: &mut Bridge<'_>, world: &mut World, own: &Own) -> Verdict 
 }
 
 fn answers_no_other(bridge: &mut Bridge<'_>, world: &mut World, own: &Own) -> Verdict {
-    let back = bridge.union(world, |event| event.what == What::Back);
+    // By IN_PORT, or to its port by number where in_port was written.
+    let mut back = bridge.union(world, |event| event.what == What::Back);
+    for (port, sent) in sent(bridge, world) {
+        let own_port = bridge.set(world, &from(port));
+        let sent = world.sets.and(sent, own_port);
+        back = world.sets.or(back, sent);
+    }
     let other = world.sets.without(back, own.asked);
     let what = "the bridge sends back what is no request for a peer's gateway";
     verdict(bridge.refute(world, other, what, |trace, asked| {
@@ -302,13 +311,17 @@ fn answers_no_other(bridge: &mut Bridge<'_>, world: &mut World, own: &Own) -> Ve
     }))
 }
 
+/// Whether a packet leaves as it came, but for these fields.
+fn is_unchanged_but(image: &Image, changed: &[Field]) -> bool {
+    Field::all()
+        .filter(|field| footbridge_pipeline::packet::is_packet_field(*field) && !changed.contains(field))
+        .all(|field| image.is_as_came(field))
+        && (image.ttl_less == 0 || changed.contains(&Field::NwTtl))
+}
+
 /// Whether a packet leaves as it came, but for a tag that says nothing.
 fn is_unchanged(image: &Image) -> bool {
-    let tag = [Field::VlanTci, Field::VlanVid, Field::VlanPcp];
-    Field::all()
-        .filter(|field| footbridge_pipeline::packet::is_packet_field(*field) && !tag.contains(field))
-        .all(|field| image.is_as_came(field))
-        && image.ttl_less == 0
+    is_unchanged_but(image, &[Field::VlanTci, Field::VlanVid, Field::VlanPcp])
 }
 
 fn switched(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &Own) -> Verdict {
@@ -330,20 +343,39 @@ fn switched(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, own: &O
             let others: Vec<PortNo> =
                 ports.iter().copied().filter(|port| u128::from(port.0) != from).collect();
             // Sent to the same ports by other actions than NORMAL, it is not switched either.
-            let same = |key: &footbridge_openflow::Key| {
-                [Field::ArpSpa, Field::ArpSha, Field::ArpTpa, Field::ArpOp, Field::EthSrc, Field::EthDst]
-                    .iter()
-                    .all(|field| key.get(*field) == asked.key.get(*field))
-            };
-            !trace.switched || flooded != others || !trace.outputs.iter().all(|(_, key)| same(key))
+            !trace.switched
+                || flooded != others
+                || trace.outputs.iter().any(|(_, key)| !same_arp(key, &asked.key))
         });
     if found.is_some() {
         return verdict(found);
     }
-    let also = bridge.union_within(world, others, |event| leaves(event) && event.what != What::Normal);
-    verdict(bridge.refute(world, also, "ARP that should be switched goes elsewhere too", |trace, _| {
-        trace.outputs.len() >= 2 || !trace.controllers.is_empty()
+    let also = bridge.union_within(world, others, |event| {
+        leaves(event) && !(event.what == What::Normal && is_unchanged(&event.image))
+    });
+    verdict(bridge.refute(world, also, "ARP that should be switched goes elsewhere too", |trace, asked| {
+        !trace.controllers.is_empty()
+            || trace.outputs.len() >= ports.len()
+            || trace.outputs.iter().any(|(_, key)| !same_arp(key, &asked.key))
     }))
+}
+
+/// Whether it says the same.
+fn same_arp(key: &Key, came: &Key) -> bool {
+    [Field::ArpSpa, Field::ArpSha, Field::ArpTpa, Field::ArpOp, Field::EthSrc, Field::EthDst]
+        .iter()
+        .all(|field| key.get(*field) == came.get(*field))
+}
+
+/// The packets that are sent to each port by its number.
+fn sent(bridge: &Bridge<'_>, world: &mut World) -> BTreeMap<PortNo, Bdd> {
+    let mut sent: BTreeMap<PortNo, Vec<Bdd>> = BTreeMap::new();
+    for event in &bridge.found.events {
+        if let What::Sent(port) = event.what {
+            sent.entry(port).or_default().push(event.packets);
+        }
+    }
+    sent.into_iter().map(|(port, sets)| (port, world.sets.union(sets))).collect()
 }
 
 /// Packets that a policy drops.
@@ -383,14 +415,7 @@ fn delivered(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, node: 
     let lives = lives(bridge, world);
     let calls = world.sets.and(new, lives);
     // By each port: what leaves there, and what should.
-    let mut leaving: BTreeMap<PortNo, Vec<Bdd>> = BTreeMap::new();
-    for event in &bridge.found.events {
-        if let What::Sent(port) = event.what {
-            leaving.entry(port).or_default().push(event.packets);
-        }
-    }
-    let leaving: BTreeMap<PortNo, Bdd> =
-        leaving.into_iter().map(|(port, sets)| (port, world.sets.union(sets))).collect();
+    let leaving = sent(bridge, world);
     // Who may send, narrowed once; each receiver then only adds its own address on top.
     let senders = world.sets.and(own.own_ip, calls);
     let from_peers = world.sets.and(own.tunnel, calls);
@@ -470,6 +495,9 @@ fn wrong_addresses(
             (0..Field::EthDst.info().width).map(|bit| Bit::Known(mac >> bit & 1 == 1)).collect();
         let World { sets, space } = world;
         wrong.push(differ_within(sets, space, event.packets, &event.image.field(Field::EthDst), &known));
+        if !is_unchanged_but(&event.image, &ROUTED) {
+            wrong.push(event.packets);
+        }
         if port == layout.tunnel {
             let to_peers = sets.and(event.packets, subnets);
             wrong.push(differ_within(sets, space, to_peers, &event.image.field(Field::TunDst), &far));
@@ -478,10 +506,23 @@ fn wrong_addresses(
     }
     let wrong = world.sets.union(wrong);
     let wrong = world.sets.and(wrong, wanted);
-    bridge.refute(world, wrong, "a packet leaves with another's MAC, or by another's tunnel", |trace, _| {
-        trace.left()
+    let what = "a packet leaves changed, with another's MAC, or by another's tunnel";
+    bridge.refute(world, wrong, what, |trace, asked| {
+        trace.outputs.iter().any(|(port, key)| {
+            let to = key.get(Field::NwDst) as u32;
+            let peer = node.peers.iter().find(|peer| to & u32::from(peer.mask) == u32::from(peer.network));
+            let far = peer.map(|peer| u128::from(u32::from(peer.tunnel)));
+            macs.get(port).is_some_and(|mac| *mac != key.get(Field::EthDst))
+                || *port == layout.tunnel && far != Some(key.get(Field::TunDst))
+                || Field::all()
+                    .filter(|field| footbridge_pipeline::packet::is_packet_field(*field))
+                    .any(|field| !ROUTED.contains(&field) && key.get(field) != asked.key.get(field))
+        })
     })
 }
+
+/// What changes of a packet that is delivered: it was routed.
+const ROUTED: [Field; 3] = [Field::EthSrc, Field::EthDst, Field::NwTtl];
 
 fn misses(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout) -> Verdict {
     let found: Vec<Counterexample> = layout

@@ -208,6 +208,8 @@ pub(crate) struct Explorer<'e, 'p> {
     waiting: BTreeMap<u8, hashbrown::HashMap<Point<'p>, Bdd>>,
     done: hashbrown::HashMap<Point<'p>, Bdd>,
     events: hashbrown::HashMap<(What, Option<usize>, Image), Bdd>,
+    /// What has left by each way so far.
+    gone: hashbrown::HashMap<What, Bdd>,
     /// The number of each event, in the order of their first packets.
     order: Vec<(What, Option<usize>, Image)>,
     too_much: Option<TooMuch>,
@@ -253,6 +255,7 @@ pub(crate) fn explore<'p>(
         waiting: BTreeMap::new(),
         done: hashbrown::HashMap::new(),
         events: hashbrown::HashMap::new(),
+        gone: hashbrown::HashMap::new(),
         order: Vec::new(),
         too_much: None,
         found: Exploration {
@@ -459,16 +462,15 @@ impl<'p> Explorer<'_, 'p> {
         }
         image.forget_but(&self.seen);
         image.stack.clear();
+        if matches!(what, What::Sent(_) | What::Back | What::Normal) {
+            let before = self.gone.entry(what).or_insert(Bdd::NONE);
+            let again = self.sets.and(*before, packets);
+            *before = self.sets.or(*before, packets);
+            self.found.doubled = self.sets.or(self.found.doubled, again);
+        }
         let key = (what, flow, image);
         match self.events.get_mut(&key) {
-            Some(known) => {
-                let again = match what {
-                    What::Sent(_) | What::Back | What::Normal => self.sets.and(*known, packets),
-                    What::Controller(_) | What::Missed(_) | What::Lost(_) => Bdd::NONE,
-                };
-                self.found.doubled = self.sets.or(self.found.doubled, again);
-                *known = self.sets.or(*known, packets);
-            }
+            Some(known) => *known = self.sets.or(*known, packets),
             None => {
                 self.order.push(key.clone());
                 self.events.insert(key, packets);

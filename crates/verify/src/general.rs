@@ -7,8 +7,9 @@ use crate::image::Image;
 use crate::program::is_miss;
 use crate::prove::{Bridge, World};
 use crate::report::{Claim, Counterexample, Verdict};
-use footbridge_openflow::{Action, Field};
+use footbridge_openflow::Field;
 use footbridge_pipeline::DropReason::{NoSuchPort, TooDeep, TooManyResubmits};
+use footbridge_pipeline::complete_conjunctions;
 use std::collections::BTreeSet;
 
 /// How many counterexamples a claim has at most: the rest is counted.
@@ -50,7 +51,8 @@ fn dead_flows(bridge: &mut Bridge<'_>, world: &mut World, notes: &mut Vec<String
     let idle: BTreeSet<usize> = bridge.idle(world).into_iter().collect();
     for table in tables {
         let order = bridge.program.order(table).to_vec();
-        let complete = complete_conjunctions(bridge, &order);
+        let flows = order.iter().map(|place| &bridge.program.flows[*place].entry.flow);
+        let complete = complete_conjunctions(flows).into_iter().map(u128::from).collect::<Vec<_>>();
         let dead: Vec<usize> = order
             .iter()
             .copied()
@@ -98,20 +100,6 @@ fn may_be_dead(bridge: &Bridge<'_>, place: usize) -> bool {
     let row = &bridge.program.flows[place];
     let flow = &row.entry.flow;
     !row.conjunctive && !is_miss(&flow.matching, flow.priority)
-}
-
-/// The conjunctions that have flows for all their clauses.
-fn complete_conjunctions(bridge: &Bridge<'_>, order: &[usize]) -> BTreeSet<u128> {
-    let mut clauses: BTreeSet<(u32, u8, u8)> = BTreeSet::new();
-    for place in order {
-        for action in &bridge.program.flows[*place].entry.flow.actions {
-            if let Action::Conjunction { id, clause, n_clauses } = action {
-                clauses.insert((*id, *n_clauses, *clause));
-            }
-        }
-    }
-    let has_all = |id: u32, n: u8| (1..=n).all(|clause| clauses.contains(&(id, n, clause)));
-    clauses.iter().filter(|(id, n, _)| has_all(*id, *n)).map(|(id, ..)| u128::from(*id)).collect()
 }
 
 fn dead_flow(

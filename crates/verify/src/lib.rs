@@ -79,7 +79,7 @@ pub struct Questions<'a> {
 /// # Errors
 /// The first that can't.
 pub fn check(pipeline: &Pipeline) -> Result<(), Unfollowed> {
-    program::Program::of(pipeline).map(drop)
+    pipeline.entries().try_for_each(|entry| program::follow(entry))
 }
 
 /// Prove or refute every claim on a bridge.
@@ -98,10 +98,11 @@ pub fn verify(
     match questions.layout {
         None => {}
         Some(layout) => match questions.node.cloned().or_else(|| Node::of(pipeline, layout)) {
-            None => notes.push(
-                "the tables are not those of a node's bridge: only what holds of every bridge was asked"
-                    .to_owned(),
-            ),
+            None => notes.push(format!(
+                "tables {} and {} do not say who is where, so they are not those of a node's bridge: only what \
+                 holds of every bridge was asked",
+                layout.l3, layout.l2
+            )),
             Some(node) => {
                 notes.push(format!(
                     "{} ports with addresses and {} peers, as {}",
@@ -127,6 +128,15 @@ pub fn verify(
         properties.map(|asked| (asked.text.clone(), property::ask(&mut bridge, &mut world, asked))).collect();
     if world.sets.exhausted() {
         return Err(TooMuch::Nodes.into());
+    }
+    if questions.layout.is_some() {
+        let asked: Vec<Claim> = claims.iter().map(|(claim, _)| *claim).collect();
+        let others = Claim::ALL.iter().filter(|claim| !asked.contains(claim));
+        claims.extend(
+            others.map(|claim| {
+                (*claim, Verdict::NotAsked("these are no tables of a node's bridge".to_owned()))
+            }),
+        );
     }
     claims.sort_by_key(|(claim, _)| *claim);
     Ok(Report { claims, properties, notes })

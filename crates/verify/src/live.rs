@@ -267,10 +267,18 @@ pub(crate) const TUPLE: [Field; 8] = [
     Field::IcmpCode,
 ];
 
+/// Whether the action reads the TTL, or leaves some of it as it is: then it is not enough to know by how much it is
+/// less.
 fn reads_ttl(action: &Action) -> bool {
     let is = |part: &Subfield| part.field == Field::NwTtl;
+    let keeps = |mask: u128| mask & Field::NwTtl.all_ones() != Field::NwTtl.all_ones();
+    if let Some(write) = action.field_write() {
+        return write.field == Field::NwTtl && keeps(write.mask);
+    }
     match action {
-        Action::Move { src, .. } | Action::Push(src) | Action::OutputReg { src } => is(src),
+        Action::Move { src, dst } => is(src) || is(dst) && keeps(dst.mask()),
+        Action::Pop(dst) => is(dst) && keeps(dst.mask()),
+        Action::Push(src) | Action::OutputReg { src } => is(src),
         Action::Clone(actions) => actions.iter().any(reads_ttl),
         Action::Ct(ct) => {
             ct.exec.iter().any(reads_ttl) || matches!(&ct.zone, CtZone::Field(part) if is(part))

@@ -27,6 +27,8 @@ pub struct Layout {
     pub policies: Vec<u8>,
     /// What each table does with a packet that nothing else takes; None for no flow at all.
     pub misses: Vec<(u8, Option<Vec<Action>>)>,
+    /// Where the number of the port that a packet goes to stands.
+    pub out_port: Subfield,
     /// The gateway's port.
     pub gateway: PortNo,
     /// The tunnel's port.
@@ -76,16 +78,11 @@ pub struct Node {
 impl Node {
     /// What the forwarding tables of a bridge say. None where they are none of this layout.
     pub fn of(pipeline: &Pipeline, layout: &Layout) -> Option<Node> {
-        let register =
-            pipeline.entries().flat_map(|entry| &entry.flow.actions).find_map(|action| match action {
-                Action::OutputReg { src } => Some(*src),
-                _ => None,
-            })?;
         let ports: BTreeMap<MacAddr, PortNo> = pipeline
             .table(layout.l2)
             .filter_map(|entry| {
                 let mac = entry.flow.matching.exact(Field::EthDst)?;
-                let port = written(&entry.flow, register)?;
+                let port = written(&entry.flow, layout.out_port)?;
                 Some((MacAddr::from(mac), PortNo(port as u32)))
             })
             .collect();

@@ -94,9 +94,7 @@ impl<'p> Program<'p> {
         for number in pipeline.tables() {
             let table = tables.entry(number).or_default();
             for entry in pipeline.table(number) {
-                if let Some(what) = unfollowed(entry) {
-                    return Err(Unfollowed { flow: entry.id, what });
-                }
+                follow(entry)?;
                 let conjunctive =
                     entry.flow.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }));
                 table.conjunctive |= conjunctive;
@@ -464,6 +462,11 @@ fn are_alike(a: &Flow, b: &Flow, ways: &Liveness) -> bool {
                     _ => false,
                 }
         })
+}
+
+/// Whether a flow can be followed.
+pub(crate) fn follow(entry: &Entry) -> Result<(), Unfollowed> {
+    unfollowed(entry).map_or(Ok(()), |what| Err(Unfollowed { flow: entry.id, what }))
 }
 
 /// What of a flow verify can't follow.

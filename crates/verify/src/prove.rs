@@ -179,8 +179,8 @@ impl<'p> Bridge<'p> {
         Some(Counterexample { what: what.into(), witness: Some(witness), flows, confirmed })
     }
 
-    /// A packet of a match that is looked up in one table at once, and must be taken by none of `beside`.
-    pub(crate) fn looked_up(&mut self, world: &mut World, table: u8, packets: Bdd) -> Option<Witness> {
+    /// The smallest of some packets, as one that is looked up in a table at once.
+    pub(crate) fn looked_up(&self, world: &mut World, table: u8, packets: Bdd) -> Option<Witness> {
         let World { sets, space } = world;
         let assigned = sets.smallest(packets)?;
         Some(Witness { key: space.assignment(&assigned).key(), answers: Vec::new(), table: Some(table) })

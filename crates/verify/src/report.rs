@@ -33,12 +33,12 @@ claims! {
     IpSender       "ip-sender"       "no port can speak for another's IP address";
     OwnIp          "own-ip"          "every port's own IP packets get past the guard";
     GuardSilent    "guard-silent"    "the guard itself sends nothing anywhere";
-    Once           "once"            "no packet comes to a table twice, or leaves twice in the same way";
+    Once           "once"            "no packet comes to a table twice, or leaves twice by the same port";
     Answered       "answered"        "an ARP request for a peer's gateway is answered by the bridge, with the global virtual MAC";
     StaysHere      "stays-here"      "such a request never leaves the node";
     AnswersNoOther "answers-no-other" "nothing answers for addresses that it should not";
     Switched       "switched"        "all other ARP is switched, as it is";
-    Delivered      "delivered"       "what comes for a port's own address goes to that port, or a policy drops it";
+    Delivered      "delivered"       "what opens a connection to a port's own address goes to that port, or a policy drops it";
     Misses         "misses"          "every table ends in its own miss";
     NoLoop         "no-loop"         "no packet loops";
     NoDeadFlow     "no-dead-flow"    "there is no flow that can never match";

@@ -6,7 +6,7 @@
 //! decides how fast answers come, never which.
 
 use crate::bdd::{Bdd, Level, Sets};
-use footbridge_openflow::{Field, Key, Match, PortNo};
+use footbridge_openflow::{Field, Key, Match};
 use footbridge_pipeline::conntrack::state;
 use footbridge_pipeline::{PortKind, PortSet};
 use std::collections::BTreeMap;
@@ -414,12 +414,4 @@ pub(crate) fn bits(mut mask: u64) -> impl Iterator<Item = u8> {
             bit
         })
     })
-}
-
-/// A port's number in the 16 bits that text and most actions have for it stands for one of 32.
-pub(crate) fn port_number(value: u32) -> PortNo {
-    match value {
-        reserved @ 0xfff8..=0xffff => PortNo(reserved | 0xffff_0000),
-        number => PortNo(number),
-    }
 }

@@ -7,7 +7,7 @@ use footbridge_node::cluster::Cluster;
 use footbridge_openflow::text::parse_ports;
 use footbridge_openflow::{PortNames, PortNo};
 use footbridge_verify::{Node, Peer, Questions, parse_properties};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +26,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     ports: Vec<String>,
     /// Say which packets two dumps treat differently, by region with an example each
-    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
+    #[arg(
+        long, num_args = 2, value_names = ["OLD", "NEW"],
+        conflicts_with_all = ["properties", "cluster", "node", "gateway"]
+    )]
     diff: Vec<PathBuf>,
     /// The cluster's Nodes and Pods: who is where, rather than as the forwarding tables say
     #[arg(long, value_name = "FILE")]
@@ -142,6 +145,18 @@ impl Arguments {
     /// The dumps that are named, with their ports.
     fn nodes(&self) -> Result<Vec<Asked>, Failure> {
         let ports: BTreeMap<Option<&str>, &Path> = self.ports.iter().map(|text| named(text)).collect();
+        let flows: Vec<Option<&str>> = self.flows.iter().map(|text| named(text).0).collect();
+        for (text, name) in self.ports.iter().map(|text| (text, named(text).0)) {
+            if !flows.contains(&name) {
+                return Err(format!("--ports {text}: no --flows is named so").into());
+            }
+        }
+        for lists in [(&self.flows, "--flows"), (&self.ports, "--ports")] {
+            let mut seen = BTreeSet::new();
+            if let Some(twice) = lists.0.iter().find(|text| !seen.insert(named(text).0)) {
+                return Err(format!("{} {twice}: this node has another", lists.1).into());
+            }
+        }
         let several = self.flows.len() > 1;
         let mut nodes = Vec::new();
         for (name, file) in self.flows.iter().map(|text| named(text)) {

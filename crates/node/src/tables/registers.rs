@@ -9,7 +9,7 @@ pub const CT_ZONE: u16 = 65520;
 pub(super) const GATEWAY_CT_MARK: u32 = 0x20;
 
 /// The register that holds the output port's number, all of it: `output:NXM_NX_REG1[]`.
-pub(super) const OUT_PORT: Field = Field::Reg1;
+pub const OUT_PORT: Field = Field::Reg1;
 
 /// Some bits of a register with one meaning.
 #[derive(Debug, Clone, Copy)]

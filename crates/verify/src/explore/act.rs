@@ -4,12 +4,12 @@ use super::{Call, Explorer, Frame, List, Note, Now, TooMuch, What};
 use crate::bdd::Bdd;
 use crate::image::{Bit, Image, equal_within, set_within};
 use crate::live::TUPLE;
-use crate::space::{CT_WORDS, FREE_STATES, MAX_CONNECTIONS, VLAN_PRESENT, Var, port_number};
+use crate::space::{CT_WORDS, FREE_STATES, MAX_CONNECTIONS, VLAN_PRESENT, Var};
 use footbridge_openflow::action::{Ct, CtZone, Subfield};
 use footbridge_openflow::field::Prereq;
 use footbridge_openflow::{Action, Field, Match, PortNo};
 use footbridge_pipeline::conntrack::state;
-use footbridge_pipeline::evaluate::RESERVED_MULTICAST;
+use footbridge_pipeline::evaluate::{RESERVED_MULTICAST, port_number};
 use footbridge_pipeline::{DropReason, PortKind};
 
 impl<'p> Explorer<'_, 'p> {
@@ -92,6 +92,9 @@ impl<'p> Explorer<'_, 'p> {
             }
             Action::Pop(dst) => {
                 if let Some(mut bits) = now.image.stack.pop() {
+                    if dst.field == Field::NwTtl {
+                        now.image.ttl_less = 0;
+                    }
                     bits.resize(usize::from(dst.bits), Bit::Known(false));
                     now.image.write(*dst, &bits);
                 }
@@ -362,7 +365,9 @@ impl<'p> Explorer<'_, 'p> {
         let bits = now.image.read(src);
         if let Some(number) = Image::number(&bits) {
             match u16::try_from(number) {
-                Ok(number) => self.output(now, port_number(number.into()), now.packets),
+                Ok(number) => {
+                    self.output(now, port_number(number.into()).unwrap_or(PortNo::NONE), now.packets);
+                }
                 Err(_) => self.emit(now, What::Lost(DropReason::NoSuchPort), now.packets),
             }
             return;

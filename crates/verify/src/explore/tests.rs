@@ -97,7 +97,7 @@ fn action(random: &mut Random, table: u64, depth: u32, loops: bool) -> String {
     let next = |random: &mut Random| {
         if loops { random.below(tables) } else { table + 1 + random.below(tables.max(1)) }
     };
-    match random.below(34) {
+    match random.below(38) {
         0 => "output:1".into(),
         1 => "output:2".into(),
         2 => "output:3".into(),
@@ -134,6 +134,9 @@ fn action(random: &mut Random, table: u64, depth: u32, loops: bool) -> String {
         29 => "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[]".into(),
         30 => "load:0x2->NXM_OF_ARP_OP[]".into(),
         31 => "load:0xa0000001->NXM_NX_TUN_IPV4_DST[]".into(),
+        32 => "load:0->NXM_NX_IP_TTL[2..7]".into(),
+        33 => "push:NXM_NX_REG1[0..7],pop:NXM_NX_IP_TTL[]".into(),
+        34 => "dec_ttl,dec_ttl".into(),
         _ => format!("resubmit(,{})", next(random)),
     }
 }
@@ -415,6 +418,16 @@ fn agree(flows: &[&str], packet: &str) {
 fn normal_takes_off_a_tag_that_says_nothing() {
     agree(&["actions=NORMAL"], "in_port=1,dl_type=0x88cc,vlan_tci=0x1000");
     agree(&["actions=push_vlan:0x8100,NORMAL"], "in_port=1,dl_type=0x88cc,vlan_tci=0x1001");
+}
+
+#[test]
+fn a_ttl_of_which_some_is_written_counts_on_from_there() {
+    let written = "ip actions=dec_ttl,load:0->NXM_NX_IP_TTL[0..3],dec_ttl,output:2";
+    let popped = "icmp actions=dec_ttl,dec_ttl,push:NXM_OF_ICMP_TYPE[],pop:NXM_NX_IP_TTL[],dec_ttl,output:2";
+    for ttl in [1, 2, 3, 15, 16, 17, 18, 255] {
+        agree(&[written], &format!("in_port=1,ip,nw_ttl={ttl}"));
+        agree(&[popped], &format!("in_port=1,icmp,nw_ttl={ttl},icmp_type={}", ttl % 4));
+    }
 }
 
 #[test]

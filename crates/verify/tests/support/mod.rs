@@ -4,8 +4,9 @@
 
 pub(crate) mod mutate;
 
+use footbridge_openflow::action::Subfield;
 use footbridge_openflow::text::parse_flow;
-use footbridge_openflow::{Action, Flow, MacAddr, PortNames, PortNo};
+use footbridge_openflow::{Action, Field, Flow, MacAddr, PortNames, PortNo};
 use footbridge_pipeline::{Pipeline, PortKind, PortSet, Time};
 use footbridge_verify::{Layout, Questions, Report, VerifyError, verify};
 
@@ -68,6 +69,7 @@ pub(crate) fn layout() -> Layout {
             (105, to(110)),
             (110, drop),
         ],
+        out_port: Subfield::whole(Field::Reg1),
         gateway: PortNo(2),
         tunnel: PortNo(1),
         virtual_mac: MacAddr([0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff]),
