@@ -54,6 +54,46 @@ pub struct FieldWrite {
     pub mask: u128,
 }
 
+/// A [`FieldWrite`] as `set_field` keeps it: a bridge holds millions, and few write beyond 64 bits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SetField(Stored);
+
+/// Canonical, so that equal writes compare equal: wide only what does not fit the narrow form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Stored {
+    Narrow { field: Field, value: u64, mask: u64 },
+    Wide(Box<FieldWrite>),
+}
+
+impl SetField {
+    /// The write as it is carried out.
+    pub fn write(&self) -> FieldWrite {
+        match &self.0 {
+            Stored::Narrow { field, value, mask } => {
+                FieldWrite { field: *field, value: (*value).into(), mask: (*mask).into() }
+            }
+            Stored::Wide(write) => **write,
+        }
+    }
+
+    /// The field written.
+    pub fn field(&self) -> Field {
+        match &self.0 {
+            Stored::Narrow { field, .. } => *field,
+            Stored::Wide(write) => write.field,
+        }
+    }
+}
+
+impl From<FieldWrite> for SetField {
+    fn from(write: FieldWrite) -> SetField {
+        SetField(match (u64::try_from(write.value), u64::try_from(write.mask)) {
+            (Ok(value), Ok(mask)) => Stored::Narrow { field: write.field, value, mask },
+            _ => Stored::Wide(Box::new(write)),
+        })
+    }
+}
+
 /// Where `ct()` takes its zone from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CtZone {
@@ -200,7 +240,7 @@ pub enum Action {
         dst: Subfield,
     },
     /// `set_field:VALUE[/MASK]->FIELD`
-    SetField(Box<FieldWrite>),
+    SetField(SetField),
     /// `mod_dl_src:MAC`
     ModDlSrc(MacAddr),
     /// `mod_dl_dst:MAC`
@@ -314,7 +354,7 @@ impl Action {
 
     /// `set_field:VALUE/MASK->FIELD`; the bits in place.
     pub fn set_field(field: Field, value: u128, mask: u128) -> Action {
-        Action::SetField(Box::new(FieldWrite { field, value, mask }))
+        Action::SetField(FieldWrite { field, value, mask }.into())
     }
 
     /// `controller(...)`
@@ -381,7 +421,10 @@ impl Action {
         let whole = |field: Field, value: u128| masked(field, value, field.all_ones());
         Some(match self {
             Action::Load { value, dst } => masked(dst.field, value << dst.offset, dst.mask()),
-            Action::SetField(set) => masked(set.field, set.value, set.mask),
+            Action::SetField(set) => {
+                let FieldWrite { field, value, mask } = set.write();
+                masked(field, value, mask)
+            }
             Action::ModDlSrc(mac) => whole(Field::EthSrc, (*mac).into()),
             Action::ModDlDst(mac) => whole(Field::EthDst, (*mac).into()),
             Action::ModNwSrc(ip) => whole(Field::NwSrc, u32::from(*ip).into()),

@@ -377,7 +377,7 @@ impl Checker {
                 self.needs_tag(dst.field);
             }
             Action::SetField(set) => {
-                let FieldWrite { field, value, mask } = **set;
+                let FieldWrite { field, value, mask } = set.write();
                 self.write(Subfield::whole(field));
                 self.fits(value | mask, field.info().width);
                 // Of a value beyond the width it has been said that it is.
@@ -514,7 +514,7 @@ impl Checker {
         for action in &ct.exec {
             let destination = match action {
                 Action::Load { dst, .. } | Action::Move { dst, .. } => Some(dst.field),
-                Action::SetField(set) => Some(set.field),
+                Action::SetField(set) => Some(set.field()),
                 _ => None,
             };
             if !matches!(destination, Some(Field::CtMark | Field::CtLabel)) {

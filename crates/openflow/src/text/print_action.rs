@@ -1,7 +1,7 @@
 //! Actions, as `ovs-ofctl dump-flows` prints them.
 
 use super::print_value::{self, AltHex, Ipv6Text, PortText, SubfieldText};
-use crate::action::{Action, Controller, Ct, CtNat, CtZone, NatKind, NatSelection};
+use crate::action::{Action, Controller, Ct, CtNat, CtZone, FieldWrite, NatKind, NatSelection};
 use crate::port::{PortNames, PortNo};
 use core::fmt::{self, Display, Write};
 use std::net::IpAddr;
@@ -51,9 +51,10 @@ impl Display for ActionText<'_> {
             Action::Move { src, dst } => write!(f, "move:{}->{}", SubfieldText(*src), SubfieldText(*dst)),
             Action::Load { value, dst } => write!(f, "load:{}->{}", AltHex(*value), SubfieldText(*dst)),
             Action::SetField(set) => {
+                let FieldWrite { field, value, mask } = set.write();
                 f.write_str("set_field:")?;
-                print_value::field_value(f, set.field, set.value, set.mask, names)?;
-                write!(f, "->{}", set.field)
+                print_value::field_value(f, field, value, mask, names)?;
+                write!(f, "->{field}")
             }
             Action::ModDlSrc(mac) => write!(f, "mod_dl_src:{mac}"),
             Action::ModDlDst(mac) => write!(f, "mod_dl_dst:{mac}"),

@@ -448,7 +448,7 @@ pub(crate) fn belongs_in_ct_exec(action: &Action) -> bool {
     let target = match action {
         Action::Load { dst: Subfield { field, .. }, .. }
         | Action::Move { dst: Subfield { field, .. }, .. } => *field,
-        Action::SetField(set) => set.field,
+        Action::SetField(set) => set.field(),
         _ => return false,
     };
     matches!(target, Field::CtMark | Field::CtLabel)

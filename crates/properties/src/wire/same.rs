@@ -124,6 +124,7 @@ fn steps(actions: &[Action], version: Version) -> Vec<Step> {
 
 fn step(action: &Action, version: Version) -> Step {
     if let Action::SetField(set) = action {
+        let set = set.write();
         assert!(
             set.value & !set.mask == 0 && set.mask & !set.field.all_ones() == 0,
             "{action:?} writes beyond its mask or field"
@@ -143,7 +144,7 @@ fn step(action: &Action, version: Version) -> Step {
         Action::ModTpDst(port) => write(Field::TcpDst, (*port).into(), 0xffff),
         // Instructions, which stay what they are.
         Action::WriteMetadata { .. } => Step::Other(action.clone()),
-        Action::SetField(set) if version == Version::V10 => legacy(action, set.field, set.value),
+        Action::SetField(set) if version == Version::V10 => legacy(action, set.field(), set.write().value),
         Action::ModVlanVid(vid) => write(Field::VlanTci, u128::from(*vid) | PRESENT, 0xfff | PRESENT),
         Action::ModVlanPcp(pcp) => write(Field::VlanTci, u128::from(*pcp) << 13 | PRESENT, 0xe000 | PRESENT),
         _ => match action.field_write() {

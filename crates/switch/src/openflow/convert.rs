@@ -198,7 +198,7 @@ fn actions_use(actions: &[Action], field: Field) -> bool {
             dst.field == field
         }
         Action::Move { src, dst } => src.field == field || dst.field == field,
-        Action::SetField(set) => set.field == field,
+        Action::SetField(set) => set.field() == field,
         Action::Ct(ct) => {
             matches!(ct.zone, CtZone::Field(zone) if zone.field == field) || actions_use(&ct.exec, field)
         }

@@ -114,7 +114,7 @@ pub(super) fn list_with_nat(
 /// Refuse what may not stand in ct() or in an action set, and writes to the connection elsewhere.
 fn check_place(action: &Action, place: Place) -> Result<(), Refusal> {
     let written = match action {
-        Action::SetField(set) => Some(set.field),
+        Action::SetField(set) => Some(set.field()),
         // Not pop and check_pkt_larger, which Open vSwitch lets write anywhere.
         Action::Load { dst, .. } | Action::Move { dst, .. } => Some(dst.field),
         _ => None,

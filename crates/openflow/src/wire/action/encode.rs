@@ -169,8 +169,11 @@ impl<'a> Encoder<'a> {
         match action {
             Action::PushVlan(_) | Action::ModVlanVid(_) | Action::ModVlanPcp(_) => self.has_tag = true,
             Action::StripVlan => self.has_tag = false,
-            Action::SetField(set) if set.field == Field::VlanTci && set.mask & VLAN_PRESENT != 0 => {
-                self.has_tag = set.value & VLAN_PRESENT != 0;
+            Action::SetField(set) if set.field() == Field::VlanTci => {
+                let FieldWrite { value, mask, .. } = set.write();
+                if mask & VLAN_PRESENT != 0 {
+                    self.has_tag = value & VLAN_PRESENT != 0;
+                }
             }
             _ => {}
         }
@@ -224,7 +227,7 @@ impl<'a> Encoder<'a> {
                 }
             }
             Action::SetField(set) => {
-                let FieldWrite { field, value, mask } = **set;
+                let FieldWrite { field, value, mask } = set.write();
                 match version {
                     Version::V15 => self.set_field(out, field, value, mask),
                     Version::V10 => self.legacy(out, field, value, mask),
