@@ -11,7 +11,7 @@ OVS_PACKAGES="openvswitch-switch"
 
 # What the tests compare with, besides: Open vSwitch as an oracle, clients of other makes, Python for os-ken.
 TEST_PACKAGES="build-essential $OVS_PACKAGES arping iputils-ping iperf3 netcat-openbsd ethtool jq procps
-    python3 python3-venv"
+    python3 python3-venv openssl util-linux"
 
 # need PACKAGE…: install the packages that are not installed yet, and say so.
 need() {

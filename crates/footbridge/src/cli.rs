@@ -80,7 +80,9 @@ pub(crate) fn fail(error: &dyn std::fmt::Display, status: u8) -> ExitCode {
 
 /// Log what `filter` lets through to standard error, as every long-running command does.
 pub(crate) fn log_to_stderr(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
+    // The API server's refusals are said by the agent, once.
+    let filter = EnvFilter::try_new(format!("kube_runtime=error,{filter}"))
+        .map_err(|error| format!("--log {filter}: {error}"))?;
     let (writer, ansi) = (std::io::stderr, false);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi).init();
     Ok(())

@@ -8,7 +8,7 @@ use crate::bridge::ovs::OvsAddress;
 use crate::config::{GATEWAY_PORT, NodeConfig};
 use crate::host::GATEWAY_NAME_MAX;
 use crate::reconcile::{PassError, Reconciler};
-use crate::source::FileSource;
+use crate::source::{ApiError, ClusterFrom};
 use crate::store::{Store, StoreError};
 use footbridge_datapath::{Datapath, DatapathChoice, OptionMap};
 use footbridge_openflow::wire::{TlvMapping, TlvTable};
@@ -28,8 +28,8 @@ use std::time::Duration;
 pub struct AgentConfig {
     /// The node's part.
     pub node: NodeConfig,
-    /// The cluster file.
-    pub cluster: PathBuf,
+    /// Where the cluster is read.
+    pub cluster: ClusterFrom,
     /// Sockets, `agent.pid` and `ready`; made with mode 0700.
     pub run_dir: PathBuf,
     /// What survives the agent.
@@ -68,6 +68,9 @@ pub enum AgentError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServerError),
+    /// How to reach the API server.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The OpenFlow server.
     #[error(transparent)]
     OpenFlow(#[from] OpenFlowError),
@@ -111,6 +114,7 @@ async fn run_on(
     cancel: impl Future<Output = ()>,
 ) -> Result<(), AgentError> {
     make_run_dir(&config)?;
+    let source = config.cluster.open(&config.node.node).await?;
     let store = Store::open(&config.state_dir)?;
     let bridge = Arc::new(Bridge::new(&config.node.bridge, datapath()?)?);
     let socket = config.run_dir.join(format!("{}.ctl", config.node.bridge));
@@ -128,7 +132,6 @@ async fn run_on(
     }
     let own = NodeBridge::Own(Arc::clone(&bridge));
     let mut reconciler = Reconciler::new(config.node.clone(), own, store)?;
-    let source = FileSource::new(&config.cluster);
     let node = config.node.node.as_str();
     let ended = tokio::select! {
         () = cancel => Ok(()),

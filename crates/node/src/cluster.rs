@@ -8,15 +8,19 @@
 //! objects in the text does not matter. Nothing here panics on any input or does I/O beyond
 //! [`Cluster::load`] reading its file.
 //!
+//! [`Cluster::of_nodes`] makes one of an API server's Node objects, and leaves the bad ones out.
+//!
 //! # Limits
 //!
 //! IPv4 only. Pods on the host's network and pods that have finished are left out. NetworkPolicy
 //! objects are counted in [`Cluster::unenforced_policies`], to be reported, and not enforced.
 
 mod load;
+mod nodes;
 mod problem;
 mod validate;
 
+pub use nodes::{LeftOut, NodeObject, left_out_news};
 pub use problem::{ClusterError, Problem, ProblemKind};
 
 use crate::subnet::Subnet;
@@ -37,6 +41,8 @@ pub struct Cluster {
     pub services: BTreeMap<ObjectName, Service>,
     /// NetworkPolicy objects seen; they are not enforced.
     pub unenforced_policies: Vec<ObjectName>,
+    /// Nodes of an API server that can't be used, and why. None of a file: one with such nodes is refused.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 /// A namespaced object's name.

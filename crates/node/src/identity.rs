@@ -1,6 +1,6 @@
 //! Names and addresses that nobody gave: a pod's interface, MAC address and port number, the
-//! gateway's MAC address. All are functions of the object's identity, so that they survive restarts
-//! and differ for an object re-created under the same name.
+//! gateway's MAC address. All are functions of the object's identity, so that they survive restarts;
+//! a pod's differ for one re-created under the same name.
 
 use crate::cluster::{Node, Pod};
 use crate::config::GATEWAY_PORT;
@@ -28,11 +28,11 @@ pub fn pod_mac(pod: &Pod) -> MacAddr {
     pod.mac.unwrap_or_else(|| derived_mac("mac", &pod_identity(pod)))
 }
 
-/// A node's gateway's MAC address: `footbridge.io/gateway-mac`, else one derived from the node's
-/// identity.
+/// A node's gateway's MAC address: `footbridge.io/gateway-mac`, else one derived from the node's name, and
+/// not from its UID: when a Node object is deleted and made again, its pods still have the address in their
+/// neighbour tables.
 pub fn gateway_mac(node: &Node) -> MacAddr {
-    let identity = if node.uid.is_empty() { &node.name } else { &node.uid };
-    node.gateway_mac.unwrap_or_else(|| derived_mac("gateway", identity))
+    node.gateway_mac.unwrap_or_else(|| derived_mac("gateway", &node.name))
 }
 
 /// What makes a pod this pod: its UID, or its name where there is none.

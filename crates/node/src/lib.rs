@@ -18,6 +18,7 @@
 //! IPv4; the userspace datapath; network policies are reported and not enforced.
 
 pub mod agent;
+mod back_off;
 pub mod bridge;
 pub mod cluster;
 pub mod config;
@@ -34,5 +35,6 @@ pub use agent::AgentConfig;
 pub use cluster::{Cluster, ClusterError};
 pub use config::{NodeConfig, TunnelType};
 pub use identity::PortAssignments;
+pub use source::ClusterFrom;
 pub use state::NodeState;
 pub use subnet::Subnet;

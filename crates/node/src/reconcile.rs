@@ -13,8 +13,9 @@
 //! * A cluster that can't be read or has errors changes nothing: the network goes on as it was.
 //! * Errors are retried with back-off, and each said once until it goes away or changes.
 
+use crate::back_off::BackOff;
 use crate::bridge::{BridgeError, NodeBridge, Role, WantedPort};
-use crate::cluster::{Cluster, ObjectName};
+use crate::cluster::{self, Cluster, LeftOut, ObjectName};
 use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT};
 use crate::host::kernel::{HostError, Kernel};
 use crate::host::{self, Actual, Desired, Refusal, Wiring};
@@ -27,7 +28,6 @@ use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -88,6 +88,7 @@ struct Said {
     cluster: Option<String>,
     waiting: BTreeSet<String>,
     unenforced: BTreeSet<ObjectName>,
+    left_out: BTreeMap<String, LeftOut>,
     absent: BTreeSet<String>,
     refused: BTreeSet<String>,
 }
@@ -120,12 +121,12 @@ impl Reconciler {
     pub async fn run(&mut self, mut source: impl ClusterSource, ready: impl FnOnce()) {
         let mut ready = Some(ready);
         let mut events = Events::listen();
-        let mut failures = 0;
+        let mut back_off = BackOff::new(BACK_OFF.0, BACK_OFF.1);
         loop {
             self.read_cluster(&mut source);
             let pause = match self.pass().await {
                 Ok(true) => {
-                    failures = 0;
+                    back_off.succeeded();
                     if self.said.error.take().is_some() {
                         tracing::info!("all is as it should be again");
                     }
@@ -138,8 +139,7 @@ impl Reconciler {
                 Err(error) => {
                     self.say_error(&error);
                     self.distrust();
-                    failures += 1;
-                    back_off(failures)
+                    back_off.failed()
                 }
             };
             tokio::select! {
@@ -169,7 +169,7 @@ impl Reconciler {
             Ok(None) => {}
             Ok(Some(cluster)) => {
                 if self.said.cluster.take().is_some() {
-                    tracing::info!("the cluster file is good again");
+                    tracing::info!("the cluster can be read again");
                 }
                 let policies = cluster.unenforced_policies.iter().cloned().collect();
                 let new = new_names(&self.said.unenforced, &policies);
@@ -177,6 +177,7 @@ impl Reconciler {
                     tracing::warn!(policies = new, "NetworkPolicy objects are not enforced");
                 }
                 self.said.unenforced = policies;
+                self.say_left_out(&cluster);
                 self.cluster = Some(cluster);
             }
             Err(error) => {
@@ -290,6 +291,20 @@ impl Reconciler {
         self.said.refused = refused;
     }
 
+    /// What becomes of this node itself is said by the pass.
+    fn say_left_out(&mut self, cluster: &Cluster) {
+        let (troubles, mended) = cluster::left_out_news(&self.said.left_out, cluster);
+        for (node, why) in troubles.iter().filter(|(name, _)| **name != self.config.node) {
+            tracing::error!(
+                "node {node} is left out, its pods can't be reached: {why}; mend its Node object"
+            );
+        }
+        for node in mended {
+            tracing::info!("node {node} is not left out any more");
+        }
+        self.said.left_out = cluster.left_out.clone();
+    }
+
     fn say_waiting(&mut self, state: &NodeState) {
         let waiting: BTreeSet<String> = state.waiting.iter().map(ToString::to_string).collect();
         for peer in waiting.difference(&self.said.waiting) {
@@ -302,7 +317,9 @@ impl Reconciler {
         let text = error.to_string();
         if self.said.error.as_ref() != Some(&text) {
             match error {
-                PassError::State(StateError::UnknownNode { .. } | StateError::NoSubnet(_)) => {
+                PassError::State(
+                    StateError::UnknownNode { .. } | StateError::NoSubnet(_) | StateError::LeftOut { .. },
+                ) => {
                     tracing::warn!("{text}");
                 }
                 _ => tracing::error!("{text}; trying again"),
@@ -347,15 +364,6 @@ fn holder(address: std::net::Ipv4Addr, actual: &Actual) -> Option<&String> {
 fn uplink_mtu(state: &NodeState, actual: &Actual) -> Option<u32> {
     let uplink = holder(state.address?, actual)?;
     actual.links.get(uplink).map(|link| link.mtu)
-}
-
-/// Doubling from the first wait to the longest, with up to a quarter more at random, so that nodes
-/// that failed together do not come back together.
-fn back_off(failures: u32) -> Duration {
-    let (first, longest) = BACK_OFF;
-    let wait = first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(longest);
-    let random = RandomState::new().hash_one(failures) % 1000;
-    wait + wait.mul_f64(random as f64 / 4000.0)
 }
 
 /// What the kernel says of changes.

@@ -1,7 +1,7 @@
 //! What one node knows: itself, its peers, its pods. A pure value, from which everything that
 //! should exist follows.
 
-use crate::cluster::{Cluster, ObjectName};
+use crate::cluster::{Cluster, LeftOut, ObjectName};
 use crate::config::NodeConfig;
 use crate::identity::{self, PortAssignments};
 use crate::subnet::Subnet;
@@ -36,6 +36,8 @@ pub struct NodeState {
 pub struct Peer {
     /// The node's name.
     pub name: String,
+    /// The Node object's UID: another one under the name is another node. Empty where it has none.
+    pub uid: String,
     /// Its pod subnet, whose first address is its gateway's.
     pub subnet: Subnet,
     /// Its address on the underlay: where tunnels to it go.
@@ -85,7 +87,9 @@ pub enum Missing {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The cluster has no such node.
-    #[error("waiting for this node: the cluster has no node '{node}' (it has {known})")]
+    #[error(
+        "waiting for this node: the cluster has no node '{node}' (it has {known}); --node must be as in kubectl get nodes"
+    )]
     UnknownNode {
         /// This node.
         node: String,
@@ -93,8 +97,19 @@ pub enum StateError {
         known: String,
     },
     /// This node has no pod subnet.
-    #[error("waiting for this node: '{0}' has no pod subnet (spec.podCIDR) yet")]
+    #[error(
+        "waiting for this node: '{0}' has no pod subnet (spec.podCIDR) yet; the controller manager gives it one when \
+         run with --allocate-node-cidrs"
+    )]
     NoSubnet(String),
+    /// This node's Node object can't be used.
+    #[error("waiting for this node: Node '{node}' can't be used: {why}")]
+    LeftOut {
+        /// This node.
+        node: String,
+        /// Why.
+        why: LeftOut,
+    },
     /// Two things on this node would be called or numbered alike.
     #[error("pod {pod}: {what} {value} is also that of {other}")]
     Collision {
@@ -123,6 +138,9 @@ impl NodeState {
         ports: &PortAssignments,
         round: Round,
     ) -> Result<NodeState, StateError> {
+        if let Some(why) = cluster.left_out.get(&config.node) {
+            return Err(StateError::LeftOut { node: config.node.clone(), why: why.clone() });
+        }
         let node = cluster.nodes.get(&config.node).ok_or_else(|| StateError::UnknownNode {
             node: config.node.clone(),
             known: some_names(cluster),
@@ -146,7 +164,8 @@ impl NodeState {
         for other in cluster.nodes.values().filter(|other| other.name != config.node) {
             let missing = match (other.subnet, other.address) {
                 (Some(subnet), Some(address)) => {
-                    peers.push(Peer { name: other.name.clone(), subnet, address });
+                    let (name, uid) = (other.name.clone(), other.uid.clone());
+                    peers.push(Peer { name, uid, subnet, address });
                     continue;
                 }
                 (None, Some(_)) => Missing::Subnet,

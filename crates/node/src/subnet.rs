@@ -39,8 +39,13 @@ impl Subnet {
             .then(|| Subnet { network: u32::from(address) & (u32::MAX << (32 - u32::from(prefix))), prefix })
     }
 
+    /// A subnet written down in the program: a network address without host bits, and 1 to 30.
+    pub(crate) const fn constant(network: Ipv4Addr, prefix: u8) -> Subnet {
+        Subnet { network: network.to_bits(), prefix }
+    }
+
     /// 10.96.0.0/12, where Kubernetes puts ClusterIPs unless told otherwise.
-    pub const DEFAULT_SERVICE_CIDR: Subnet = Subnet { network: 0x0a60_0000, prefix: 12 };
+    pub const DEFAULT_SERVICE_CIDR: Subnet = Subnet::constant(Ipv4Addr::new(10, 96, 0, 0), 12);
 
     /// The lowest address.
     pub fn network(self) -> Ipv4Addr {

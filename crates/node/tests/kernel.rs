@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
+use footbridge_node::ClusterFrom;
 use footbridge_node::agent::{self, AgentConfig};
 use footbridge_node::config::NodeConfig;
 use nix::sched::{CloneFlags, unshare};
@@ -70,7 +71,7 @@ fn with_agent<F: Future<Output = ()>>(directory: &Path, story: impl FnOnce() -> 
          ip link add frontend-a3ba2f type veth peer name pod");
     let config = AgentConfig {
         node: NodeConfig::new("worker1"),
-        cluster: directory.join("cluster.yaml"),
+        cluster: ClusterFrom::File(directory.join("cluster.yaml")),
         run_dir: directory.join("run"),
         state_dir: directory.join("state"),
         ovs: None,

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
+use footbridge_node::ClusterFrom;
 use footbridge_node::agent::{self, AgentConfig};
 use footbridge_node::config::NodeConfig;
 use nix::sched::{CloneFlags, unshare};
@@ -124,7 +125,7 @@ impl Node {
         let bridge = format!("unix:{}", self.path("br-int.mgmt").display());
         let config = AgentConfig {
             node: NodeConfig::new("worker1"),
-            cluster: self.path("cluster.yaml"),
+            cluster: ClusterFrom::File(self.path("cluster.yaml")),
             run_dir: self.path("run"),
             state_dir: self.path("state"),
             ovs: Some(bridge.parse().unwrap()),

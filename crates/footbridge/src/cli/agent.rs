@@ -9,7 +9,7 @@ use footbridge_datapath::DatapathChoice;
 use footbridge_datapath::ebpf::pins;
 use footbridge_node::agent::{self, AgentConfig};
 use footbridge_node::bridge::ovs::{OvsAddress, OvsAddressError};
-use footbridge_node::{NodeConfig, Subnet, TunnelType};
+use footbridge_node::{ClusterFrom, NodeConfig, Subnet, TunnelType};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,9 +25,8 @@ pub(crate) struct Arguments {
     /// Which of the cluster's nodes this is
     #[arg(long, value_name = "NAME")]
     node: String,
-    /// The cluster: Kubernetes v1 objects in YAML; watched for changes
-    #[arg(long, value_name = "FILE")]
-    cluster: PathBuf,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Enter this network namespace first
     #[arg(long, value_name = "NAME|PATH")]
     netns: Option<String>,
@@ -63,6 +62,32 @@ pub(crate) struct Arguments {
     /// What to log: error, warn, info, debug, trace, also by module
     #[arg(long, value_name = "FILTER", env = "FOOTBRIDGE_LOG", default_value = "info")]
     log: String,
+}
+
+/// Where the agent reads the cluster: one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ClusterArguments {
+    /// The cluster: Kubernetes v1 objects in YAML; watched for changes
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<PathBuf>,
+    /// The cluster: the API server of this kubeconfig's current context, whose Nodes are watched
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The cluster: that of the pod which the agent runs in, as its service account
+    #[arg(long)]
+    in_cluster: bool,
+}
+
+impl ClusterArguments {
+    /// One is given: clap has seen to it.
+    fn choice(self) -> ClusterFrom {
+        match (self.cluster, self.kubeconfig) {
+            (Some(file), _) => ClusterFrom::File(file),
+            (None, Some(file)) => ClusterFrom::Kubeconfig(file),
+            (None, None) => ClusterFrom::InCluster,
+        }
+    }
 }
 
 /// Which bridge the agent programs.
@@ -180,7 +205,7 @@ impl Arguments {
             },
             service_cidr: self.service_cidr,
         };
-        let (cluster, run_dir, state_dir) = (self.cluster, self.run_dir, self.state_dir);
+        let (cluster, run_dir, state_dir) = (self.cluster.choice(), self.run_dir, self.state_dir);
         AgentConfig { node, cluster, run_dir, state_dir, ovs, datapath, pins }
     }
 }

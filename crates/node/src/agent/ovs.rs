@@ -5,7 +5,6 @@ use super::{AgentConfig, AgentError, Marks, make_run_dir};
 use crate::bridge::NodeBridge;
 use crate::bridge::ovs::{OpenVswitch, OvsAddress};
 use crate::reconcile::Reconciler;
-use crate::source::FileSource;
 use crate::store::Store;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -21,6 +20,7 @@ pub(super) async fn run(
 ) -> Result<(), AgentError> {
     make_run_dir(&config)?;
     let _lock = lock(&config.run_dir)?;
+    let source = config.cluster.open(&config.node.node).await?;
     let store = Store::open(&config.state_dir)?;
     let marks = Marks::put(&config.run_dir)?;
     let bridge = NodeBridge::OpenVswitch(Box::new(OpenVswitch::at(address)));
@@ -28,7 +28,7 @@ pub(super) async fn run(
     let node = config.node.node.as_str();
     tokio::select! {
         () = cancel => {}
-        () = reconciler.run(FileSource::new(&config.cluster), || marks.announce(node)) => {}
+        () = reconciler.run(source, || marks.announce(node)) => {}
     }
     tracing::info!(node, "ending; Open vSwitch goes on with what it has");
     Ok(())

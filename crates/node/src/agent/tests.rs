@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn idle_agent(directory: &Path) -> AgentConfig {
     AgentConfig {
         node: NodeConfig::new("worker1"),
-        cluster: directory.join("cluster.yaml"),
+        cluster: ClusterFrom::File(directory.join("cluster.yaml")),
         run_dir: directory.join("run"),
         state_dir: directory.join("state"),
         ovs: None,

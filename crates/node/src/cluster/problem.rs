@@ -6,7 +6,7 @@ use footbridge_openflow::MacAddr;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-/// A cluster file was refused.
+/// The cluster can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The file can't be read.
@@ -24,6 +24,14 @@ pub enum ClusterError {
         file: String,
         /// All of them, by line.
         problems: Vec<Problem>,
+    },
+    /// An API server does not say, or not any more.
+    #[error("no word from the API server {server}, trying again: {reason}")]
+    Server {
+        /// Its URL.
+        server: String,
+        /// What went wrong last.
+        reason: String,
     },
 }
 
@@ -61,6 +69,10 @@ pub enum ProblemKind {
     DefinedTwice { first_line: u64 },
     #[error("pod subnet: {0}")]
     Subnet(SubnetError),
+    #[error("pod subnet {0} overlaps addresses that are no host's (0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3)")]
+    NobodysSubnet(Subnet),
+    #[error("{0} is no host's address")]
+    NobodysAddress(Ipv4Addr),
     #[error("pod subnet {subnet} overlaps with {other_subnet} of node {other} (line {other_line})")]
     SubnetsOverlap { subnet: Subnet, other: String, other_subnet: Subnet, other_line: u64 },
     #[error("'{0}' is not an IPv4 address (IPv6 comes with a later milestone)")]

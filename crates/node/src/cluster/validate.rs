@@ -60,6 +60,16 @@ pub(super) fn cluster(objects: Vec<Object>, problems: &mut Vec<Problem>) -> Clus
     seen.cluster
 }
 
+/// One node by itself; or all that is wrong with it.
+pub(super) fn node(object: &v1::Node) -> Result<Node, Vec<ProblemKind>> {
+    let mut problems = Vec::new();
+    let node = parse_node(object, &mut At { line: 1, column: 1, object: None, problems: &mut problems });
+    match node {
+        Some(node) if problems.is_empty() => Ok(node),
+        _ => Err(problems.into_iter().map(|problem| problem.kind).collect()),
+    }
+}
+
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// What Kubernetes lets an object be called.
@@ -145,11 +155,17 @@ fn parse_node(node: &v1::Node, at: &mut At<'_>) -> Option<Node> {
     let ipv4 = cidrs.map(String::as_str).find(|text| !text.is_empty() && !text.contains(':'));
     let subnet =
         ipv4.and_then(|text| text.parse().map_err(|error| at.blame(ProblemKind::Subnet(error))).ok());
+    if let Some(subnet) =
+        subnet.filter(|subnet: &Subnet| NOBODYS.iter().any(|nobodys| subnet.overlaps(*nobodys)))
+    {
+        at.blame(ProblemKind::NobodysSubnet(subnet));
+    }
     let addresses = node.status.as_ref().and_then(|s| s.addresses.as_deref()).unwrap_or_default();
     let of_type = |wanted: &'static str| addresses.iter().filter(move |a| a.type_ == wanted);
     let mut address = None;
     for v1::NodeAddress { address: text, .. } in of_type("InternalIP").chain(of_type("ExternalIP")) {
         match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(found)) if is_nobodys(found) => at.blame(ProblemKind::NobodysAddress(found)),
             Ok(IpAddr::V4(found)) => address = address.or(Some(found)),
             Ok(IpAddr::V6(_)) => {}
             Err(_) => at.blame(ProblemKind::Address(text.to_owned())),
@@ -157,6 +173,17 @@ fn parse_node(node: &v1::Node, at: &mut At<'_>) -> Option<Node> {
     }
     let gateway_mac = at.mac(&node.metadata, GATEWAY_MAC);
     Some(Node { name, uid: node.metadata.uid.clone().unwrap_or_default(), subnet, address, gateway_mac })
+}
+
+/// Where no host has its address (RFC 6890): "this network", loopback, and multicast and reserved together.
+const NOBODYS: [Subnet; 3] = [
+    Subnet::constant(Ipv4Addr::new(0, 0, 0, 0), 8),
+    Subnet::constant(Ipv4Addr::new(127, 0, 0, 0), 8),
+    Subnet::constant(Ipv4Addr::new(224, 0, 0, 0), 3),
+];
+
+fn is_nobodys(address: Ipv4Addr) -> bool {
+    NOBODYS.iter().any(|subnet| subnet.contains(address))
 }
 
 /// None also for the pods that have no place on the pod network: not scheduled, without an
