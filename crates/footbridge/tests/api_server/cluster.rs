@@ -67,6 +67,11 @@ impl Underlay {
         underlay
     }
 
+    /// The control plane's name, which all that belongs to it has in its own.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Run `control-plane stop` or `start`: the API server alone.
     pub(crate) fn api_server(&self, command: &str) {
         run(&format!("{SCRIPTS}/control-plane {command} {}", self.name));
@@ -268,6 +273,23 @@ impl Pinging {
         let mut numbers = line.split(", ").map(|part| part.split(' ').next().unwrap().parse().unwrap());
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
+}
+
+/// What there is of a control plane: namespaces, files, mounts, processes.
+pub(crate) fn left_of(name: &str) -> Vec<String> {
+    let names_it = |text: &str| text.contains(name);
+    let entries = |directory: &str| {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path().display().to_string()).collect::<Vec<_>>()
+    };
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let commands = entries("/proc").into_iter().filter_map(|process| {
+        let command = text(&fs::read(format!("{process}/cmdline")).ok()?).replace('\0', " ");
+        Some(format!("process {command}"))
+    });
+    let places = ["/run/netns", "/run/footbridge-kubernetes"].into_iter().flat_map(entries);
+    let mounts = mounts.lines().map(|line| format!("mount {line}"));
+    places.chain(mounts).chain(commands).filter(|line| names_it(line)).collect()
 }
 
 /// Peers as routes, table 70's flows and table 20's show them.

@@ -172,4 +172,11 @@ api_server_tests! {
         assert!(sent > 500, "only {sent} packets were sent");
         assert_eq!(received, sent, "packets of bystanders were lost");
     }
+
+    fn a_control_plane_that_is_taken_down_leaves_nothing(cluster) {
+        let name = cluster.name().to_owned();
+        assert!(!cluster::left_of(&name).is_empty(), "it is there");
+        drop(cluster);
+        assert_eq!(cluster::left_of(&name), [""; 0]);
+    }
 }
