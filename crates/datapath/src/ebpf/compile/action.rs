@@ -81,7 +81,7 @@ impl Program<'_> {
             Op::All => self.flood_to(ALL_LIST),
             Op::OutputBits(bits) => {
                 let done = self.asm.label();
-                self.output_bits(*bits, done);
+                self.output_bits(*bits, last, done);
                 self.asm.bind(done);
             }
             Op::Resubmit { table, in_port } => {
@@ -298,21 +298,21 @@ impl Program<'_> {
     }
 
     /// Send the packet to the port whose number the bits are.
-    fn output_bits(&mut self, bits: Bits, done: Label) {
+    fn output_bits(&mut self, bits: Bits, last: bool, done: Label) {
         let too_high = self.asm.label();
         self.read_value(bits);
         self.asm.load(Size::D, R3, R9, VALUE + 8);
         self.asm.load(Size::D, R1, R9, VALUE);
         self.asm.jump_if_imm(Cmp::Ne, R1, 0, too_high);
         self.asm.jump_if_imm(Cmp::Gt, R3, 0xffff, too_high);
-        self.output_by_number(done);
+        self.output_by_number(last, done);
         self.asm.bind(too_high);
         self.lose(DropReason::NoSuchPort);
         self.asm.jump(done);
     }
 
     /// Send the packet to the port in R3, or to those that the number stands for, of 16 bits or 32.
-    pub(super) fn output_by_number(&mut self, done: Label) {
+    pub(super) fn output_by_number(&mut self, last: bool, done: Label) {
         let (ordinary, in_port, normal, flood) =
             (self.asm.label(), self.asm.label(), self.asm.label(), self.asm.label());
         let all = self.asm.label();
@@ -326,10 +326,10 @@ impl Program<'_> {
         }
         self.asm.bind(ordinary);
         self.refuse_in_port(done);
-        self.output(false, done);
+        self.output(last, done);
         self.asm.bind(in_port);
         self.in_port(R3);
-        self.output(false, done);
+        self.output(last, done);
         self.asm.bind(normal);
         self.by_function(self.places.normal);
         self.asm.jump(done);
