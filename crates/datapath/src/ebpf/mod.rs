@@ -49,7 +49,8 @@ mod tests;
 mod tunnel;
 
 use crate::{
-    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus, clock,
+    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus,
+    TableStatistics, clock,
 };
 use flows::Compiled;
 use footbridge_openflow::PortNo;
@@ -174,11 +175,7 @@ impl Datapath for Ebpf {
     }
 
     fn punt_misses(&mut self, punt: bool) -> Result<(), Error> {
-        if punt {
-            Err(EbpfError::Absent("packets without a flow for the controllers").into())
-        } else {
-            Ok(())
-        }
+        Ok(self.compiled.tell_misses(punt)?)
     }
 
     /// Carried out by the evaluator, and sent by a packet socket.
@@ -188,6 +185,17 @@ impl Datapath for Ebpf {
 
     fn flow_statistics(&self, flow: &Entry) -> FlowStatistics {
         self.compiled.statistics(flow)
+    }
+
+    fn table_statistics(&self, flows: &Pipeline) -> Vec<TableStatistics> {
+        let here = TableStatistics::of_evaluator(flows);
+        match self.compiled.table_statistics() {
+            Ok(kernel) => here.into_iter().zip(kernel).map(|(a, b)| a + b).collect(),
+            Err(error) => {
+                tracing::error!(%error, "what passed the tables can't be read");
+                here
+            }
+        }
     }
 
     fn ports(&self) -> Result<Vec<PortStatus>, Error> {

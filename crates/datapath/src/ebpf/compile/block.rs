@@ -66,6 +66,8 @@ pub(crate) enum Op {
         table: u8,
         /// As if it had come in by this port.
         in_port: Option<PortNo>,
+        /// If no flow takes it there.
+        miss: Miss,
     },
     /// The packet is as before when this list is done.
     Clone(Vec<Op>),
@@ -78,6 +80,8 @@ pub(crate) enum Op {
         len: u16,
         dst: Bits,
     },
+    /// What passes with FIN or RST cuts the flow's timeouts.
+    FinTimeout,
     /// All lists are over.
     Exit,
     /// Something is added to the action set.
@@ -88,6 +92,15 @@ pub(crate) enum Op {
     Ct(Box<CtOp>),
     /// What the tracker said is forgotten.
     CtClear,
+}
+
+/// What becomes of a packet that no flow of a table takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Miss {
+    /// It is for the controllers, while some want such packets: OpenFlow 1.0's, of tables that a packet is sent to.
+    Told,
+    /// It is dropped, as after `resubmit`.
+    Dropped,
 }
 
 /// What `ct()` asks for.
@@ -241,6 +254,7 @@ impl Op {
             Op::PushVlan(_) | Op::PopVlan => each(Use::Write, word(Field::VlanTci)),
             Op::PktLarger { dst, .. } => bits(Use::Write, dst),
             Op::DecTtl(_) => each(Use::Write, word(Field::NwTtl)),
+            Op::FinTimeout => each(Use::Read, word(Field::TcpFlags)),
             // A gratuitous ARP counts for more.
             Op::Normal => ARP.iter().for_each(|word| each(Use::Read, word)),
             Op::WriteSet(part) => {
@@ -479,11 +493,12 @@ impl List {
             }
             Action::Resubmit { port, table: next, with_ct_orig: false } => {
                 let in_port = port.filter(|port| *port != PortNo::IN_PORT);
-                self.ops.push(Op::Resubmit { table: next.unwrap_or(flow.table), in_port });
+                let table = next.unwrap_or(flow.table);
+                self.ops.push(Op::Resubmit { table, in_port, miss: Miss::Dropped });
                 Ok(())
             }
             Action::GotoTable(next) => {
-                self.ops.push(Op::Resubmit { table: *next, in_port: None });
+                self.ops.push(Op::Resubmit { table: *next, in_port: None, miss: Miss::Told });
                 Ok(())
             }
             Action::Clone(actions) => {
@@ -507,6 +522,7 @@ impl List {
                 self.ops.push(Op::PktLarger { len: *len, dst: Bits::of(*dst) });
                 Ok(())
             }
+            Action::FinTimeout { .. } => self.step(Op::FinTimeout),
             Action::Exit => {
                 self.ops.push(Op::Exit);
                 Ok(())
@@ -586,11 +602,11 @@ impl List {
             PortNo::NORMAL => Op::Normal,
             PortNo::FLOOD => Op::Flood,
             PortNo::ALL => Op::All,
-            PortNo::TABLE => Op::Resubmit { table: 0, in_port: None },
-            _ => return Err(What::Action("output to a reserved port")),
+            PortNo::TABLE => Op::Resubmit { table: 0, in_port: None, miss: Miss::Told },
+            // Of these there are none.
+            reserved => Op::Output(self.constant(reserved.0.into())),
         };
-        self.ops.push(op);
-        Ok(())
+        self.step(op)
     }
 
     fn punt(&mut self, flow: &Flow, controller: &Controller) {

@@ -5,7 +5,7 @@
 
 use super::Program;
 use super::block::Constant;
-use super::layout::{SENT, key_word};
+use super::layout::{LOOKED_UP, MISS_IS_TOLD, SENT, key_word};
 use super::parse::{SKB_LEN, SKB_VLAN_PRESENT, SKB_VLAN_PROTO, SKB_VLAN_TCI};
 use crate::ebpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
@@ -36,9 +36,13 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// Where the table is in the word.
+    const TABLE: u32 = 24;
+
     fn word(self) -> u64 {
         let About { controller, reason, table, table_miss } = self;
-        u64::from(table_miss) << 32 | u64::from(table) << 24 | u64::from(reason) << 16 | u64::from(controller)
+        let (table_miss, table) = (u64::from(table_miss) << 32, u64::from(table) << About::TABLE);
+        table_miss | table | u64::from(reason) << 16 | u64::from(controller)
     }
 
     /// From the word.
@@ -116,6 +120,28 @@ impl Program<'_> {
         self.asm.bind(lost);
         self.count_lost();
         self.asm.bind(done);
+    }
+
+    /// Where the last look-up says so, the packet that no flow took is for the controllers.
+    pub(super) fn tell_miss(&mut self) {
+        let (untold, lost) = (self.asm.label(), self.asm.label());
+        self.asm.load(Size::W, R4, R9, LOOKED_UP);
+        self.asm.jump_if_imm(Cmp::Lt, R4, MISS_IS_TOLD, untold);
+        self.asm.alu_imm(Alu::And, R4, 0xff, R1);
+        self.asm.shl(R4, About::TABLE);
+        // Of no flow; the reason and the controller are 0.
+        const { assert!(PacketIn::NO_MATCH == 0) };
+        self.asm.set(R3, u64::MAX);
+        self.asm.set(R5, userdata_name(&[]));
+        self.asm.mov(R1, R6);
+        self.asm.mov(R2, R9);
+        self.asm.call_local(self.places.punt);
+        self.asm.jump_if_imm(Cmp::SignedLt, R0, 0, lost);
+        self.add_to_word(SENT, 1);
+        self.asm.jump(untold);
+        self.asm.bind(lost);
+        self.count_lost();
+        self.asm.bind(untold);
     }
 
     /// `punt(packet, scratch, cookie, about, userdata)`: R0 is 0, or below 0 the reason why not, as in

@@ -2,7 +2,7 @@
 //! count. A disagreement prints the seed, the flows and the frame.
 
 use super::bed::{Bed, Seen};
-use crate::Change;
+use crate::{Change, TableStatistics};
 use footbridge_openflow::{Field, Key, PortNo};
 use footbridge_pipeline::packet::compose;
 use footbridge_pipeline::{DropReason, FlowId, Packet, PortKind, State, TunnelKey, Unobserved, Verdict};
@@ -233,7 +233,7 @@ fn control(random: &mut Random, style: Style, table: usize, tables: usize) -> St
             ];
             random.pick(&moves).to_owned()
         }
-        _ => "note:00".to_owned(),
+        _ => random.pick(&["note:00", "fin_timeout(idle_timeout=5)"]).to_owned(),
     }
 }
 
@@ -572,7 +572,7 @@ pub(super) fn state() -> State {
     state
 }
 
-/// What each flow counted is what it counted in the evaluator.
+/// What each flow and each table counted is what it counted in the evaluator.
 pub(super) fn compare_counters(bed: &Bed, what: &dyn Fn() -> String) {
     for entry in bed.pipeline.entries() {
         let both = bed.compiled.statistics(entry);
@@ -586,6 +586,8 @@ pub(super) fn compare_counters(bed: &Bed, what: &dyn Fn() -> String) {
             what()
         );
     }
+    let expected = TableStatistics::of_evaluator(&bed.pipeline);
+    assert_eq!(bed.compiled.table_statistics().unwrap(), expected, "{}", what());
 }
 
 #[test]
@@ -602,7 +604,10 @@ fn programs_agree_with_the_evaluator() {
         if random.one_in(3) {
             flows.extend(conjunctive(&mut random, tables));
         }
-        let what = || format!("seed {seed:#x}, flows:\n{}", flows.join("\n"));
+        state.punt_misses = random.one_in(3);
+        let misses = if state.punt_misses { " (misses are told)" } else { "" };
+        let what = || format!("seed {seed:#x}{misses}, flows:\n{}", flows.join("\n"));
+        bed.compiled.tell_misses(state.punt_misses).unwrap_or_else(|error| panic!("{error}; {}", what()));
         bed.flows(&flows).unwrap_or_else(|error| panic!("{error}; {}", what()));
         for _ in 0..PACKETS {
             agree(&mut bed, &mut state, &mut random, &what);
