@@ -10,7 +10,7 @@
 //! | `connections` | what `ct()` knows: its maps, listed, flushed and restored |
 //! | [`pins`] | what outlives the process |
 //! | `attach` | a program on a device: tcx links, or filters |
-//! | `punts` | packets for the controllers, and the thread that reads them |
+//! | `punts` | packets for the controllers, frames to be sent cut, and the thread that reads them |
 //! | `root` | the program on a device, which leads to the one in force |
 //! | `tunnel` | the device of a tunnel port |
 //! | `ports` | devices, and the thread that lives in their network namespace |
@@ -82,9 +82,9 @@ pub enum EbpfError {
 pub struct Ebpf {
     flows: Flows,
     compiled: Compiled,
-    ports: Ports,
-    /// Ends with the handle.
+    /// Ends with the handle, before the ports: it has them send packets.
     _reader: Reader,
+    ports: Ports,
 }
 
 impl Ebpf {
@@ -125,8 +125,8 @@ impl Ebpf {
         let compiled = Compiled::start(pins, Limits::default())?;
         let flows = Flows::default();
         let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;
-        let reader = Reader::start(&compiled.shared())?;
-        Ok(Ebpf { flows, compiled, ports, _reader: reader })
+        let reader = Reader::start(&compiled.shared(), ports.commands()?.clone())?;
+        Ok(Ebpf { flows, compiled, _reader: reader, ports })
     }
 }
 

@@ -66,6 +66,16 @@ impl Program<'_> {
             Op::Pop(bits) => self.pop(*bits),
             Op::DecTtl(told) => self.dec_ttl(list.end, Some(told)),
             Op::Punt(punt) => self.punt(punt),
+            Op::Cut(punt) => {
+                let done = self.asm.label();
+                // The port is in the lower half.
+                self.constant(R3, punt.detail);
+                self.asm.shl(R3, 32);
+                self.asm.shr(R3, 32);
+                self.refuse_in_port(done);
+                self.punt(punt);
+                self.asm.bind(done);
+            }
             Op::Output(port) => {
                 self.constant(R3, *port);
                 let done = self.asm.label();

@@ -45,6 +45,8 @@ pub(crate) enum Op {
     DecTtl(Vec<Punt>),
     /// To the controllers.
     Punt(Punt),
+    /// At most so many bytes, to a port or those that a number stands for.
+    Cut(Punt),
     /// To the port of this number.
     Output(Constant),
     /// Back to where it came from.
@@ -279,6 +281,7 @@ impl Op {
             | Op::Flood
             | Op::All
             | Op::Punt(_)
+            | Op::Cut(_)
             | Op::Resubmit { .. }
             | Op::Clone(_)
             | Op::Exit
@@ -472,6 +475,18 @@ impl List {
                 Ok(())
             }
             Action::Output { port, .. } => self.output(*port),
+            Action::OutputTruncated { port: PortNo::CONTROLLER, .. } => {
+                self.punt(flow, &Controller::output(u16::MAX));
+                Ok(())
+            }
+            // As in Open vSwitch, these leave packets whole.
+            Action::OutputTruncated { port: port @ (PortNo::NORMAL | PortNo::TABLE), .. } => {
+                self.output(*port)
+            }
+            Action::OutputTruncated { port, max_len } => {
+                let cut = Punt::cut(*port, *max_len, |constant| self.constant(constant));
+                self.step(Op::Cut(cut))
+            }
             // A port has no queues.
             Action::Enqueue { port, .. } => self.output(*port),
             Action::SetQueue(_) | Action::PopQueue => Ok(()),
