@@ -46,6 +46,9 @@ pub const MAX_RESUBMITS: usize = 4096;
 /// datapath actions, 64 kB of them, of which an output takes 8 bytes).
 pub const MAX_OUTPUTS: usize = 8192;
 
+/// The flags of TCP by which a connection ends, for `fin_timeout`: FIN and RST (RFC 9293 §3.1).
+pub const TCP_FIN_OR_RST: u16 = 0x05;
+
 /// Everything that changes while packets pass.
 #[derive(Debug, Clone, Default)]
 pub struct State {

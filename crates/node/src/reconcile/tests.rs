@@ -4,7 +4,7 @@ use super::*;
 use crate::host::Link as Device;
 use footbridge_datapath::{
     Attachment, Change, Datapath, DropCounts, Error, FlowStatistics, Flows, Link, PacketInSink, PacketOut,
-    PortSpec, PortStatus, Traffic,
+    PortSpec, PortStatus, TableStatistics, Traffic,
 };
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::conntrack::Connection;
@@ -143,6 +143,10 @@ impl Datapath for Fake {
 
     fn flow_statistics(&self, _: &Entry) -> FlowStatistics {
         FlowStatistics { packets: 0, bytes: 0, last_used: None }
+    }
+
+    fn table_statistics(&self, _: &Pipeline) -> Vec<TableStatistics> {
+        Vec::new()
     }
 
     fn ports(&self) -> Result<Vec<PortStatus>, Error> {

@@ -1,6 +1,6 @@
 //! One action at a time.
 
-use super::{Level, Live, Run, port_number};
+use super::{Level, Live, Run, TCP_FIN_OR_RST, port_number};
 use crate::conntrack::{Outcome, Request, state};
 use crate::drop_reason::DropReason;
 use crate::observer::List;
@@ -11,11 +11,9 @@ use footbridge_openflow::field::Prereq;
 use footbridge_openflow::{Action, Field, Key, Match, PortNo};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 
 /// The present bit of vlan_tci.
 const VLAN_PRESENT: u128 = 0x1000;
-const TCP_FIN_OR_RST: u128 = 0x05;
 
 impl<'p> Run<'p, '_> {
     pub(super) fn act(&mut self, action: Cow<'p, Action>) {
@@ -53,10 +51,10 @@ impl<'p> Run<'p, '_> {
             Action::FinTimeout { .. } => {
                 let key = &self.packet.key;
                 if has(key, Prereq::Tcp)
-                    && key.get(Field::TcpFlags) & TCP_FIN_OR_RST != 0
+                    && key.get(Field::TcpFlags) & u128::from(TCP_FIN_OR_RST) != 0
                     && let Some(entry) = self.levels.last().and_then(|level| level.entry)
                 {
-                    entry.counters.closing.store(true, Ordering::Relaxed);
+                    entry.counters.close();
                 }
             }
             Action::Exit => self.exit = true,
