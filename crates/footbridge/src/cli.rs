@@ -86,10 +86,11 @@ pub(crate) fn log_to_stderr(filter: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Print to standard output. A reader that has had enough is no error.
+/// Print to standard output, colours only to a terminal (and as NO_COLOR and CLICOLOR say). A reader that has
+/// had enough is no error.
 pub(crate) fn print(text: &str) -> ExitCode {
     use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    match anstream::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&format_args!("cannot print: {error}"), 1),

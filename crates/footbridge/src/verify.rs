@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
+/// The gateway's port on our nodes.
+pub(crate) const GATEWAY: &str = "antrea-gw0";
+
 /// The tables of our nodes, with these two ports.
 pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
     // A node without pods or peers has nothing but the skeleton, misses included.
