@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod lab;
 pub(crate) mod show;
+pub(crate) mod story;
 pub(crate) mod switch;
 pub(crate) mod verify;
 pub(crate) mod walk;

@@ -6,6 +6,7 @@
 
 mod cli;
 mod lab;
+mod story;
 mod verify;
 mod walk;
 

@@ -1,6 +1,8 @@
 //! `footbridge walk`: one packet through a dump of flows, offline.
 
+use crate::cli::story::Across;
 use crate::cli::{fail, print};
+use crate::story::{Ends, Flow, Page, Told, World, of_dumps, of_lab, tell};
 use crate::walk::pcap::{self, PerPort};
 use crate::walk::{self, CtAnswer, Dump, Groups, Markdown, Subject, Svg, TableNames, Walk, input};
 use clap::Args;
@@ -12,18 +14,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Take one packet through a dump of flows, and say step by step what becomes of it.
+/// Take a packet through a bridge's flows, or across nodes, and say step by step what becomes of it.
 ///
-/// The last line is `output: PORT...` or `drop: REASON (table N)`; or `not known: ...` where the dump does not tell, and
-/// then the exit status is 2.
+/// One argument is a packet, and goes through the dump that --flows names. The last line is `output: PORT...` or `drop:
+/// REASON (table N)`; or `not known: ...` where the dump does not tell, and then the exit status is 2.
+///
+/// Two are its ends, as `frontend backendsvc:80`, and it goes from node to node and back: those of a lab as they are now,
+/// or those of the dumps that are given for each. `worker1 who-has 10.222.2.1` is an ARP request. Nothing is sent.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The flows, as `ovs-ofctl dump-flows` prints them
+    /// The flows, as `ovs-ofctl dump-flows` prints them; of several nodes once for each, as NODE=FILE
     #[arg(long, value_name = "FILE")]
-    flows: PathBuf,
-    /// The ports: lines `NUMBER NAME`, or what `ovs-ofctl show` or `dump-ports-desc` prints
+    flows: Vec<String>,
+    /// The ports: lines `NUMBER NAME`, or what `ovs-ofctl show` or `dump-ports-desc` prints; of several nodes once for
+    /// each, as NODE=FILE
     #[arg(long, value_name = "FILE")]
-    ports: Option<PathBuf>,
+    ports: Vec<String>,
     /// The tables' names: lines `NUMBER NAME`, or what `ovs-ofctl dump-table-features` prints
     #[arg(long, value_name = "FILE")]
     tables: Option<PathBuf>,
@@ -59,10 +65,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
     #[command(flatten)]
+    across: Across,
+    #[command(flatten)]
     form: Form,
-    /// The packet, as ofproto/trace takes it: in_port=antrea-gw0,tcp,nw_src=10.222.1.1,... or a frame in hex
-    #[arg(required_unless_present = "pcap")]
-    packet: Option<String>,
+    /// The packet, as ofproto/trace takes it: in_port=antrea-gw0,tcp,nw_src=10.222.1.1,... or a frame in hex. Or two ends:
+    /// a pod (or a node), and a pod or a service with its port: frontend backendsvc:80
+    #[arg(required_unless_present = "pcap", num_args = 1..=3)]
+    packet: Vec<String>,
 }
 
 /// How it is printed.
@@ -95,7 +104,67 @@ impl Arguments {
     }
 
     fn walk(&self) -> Result<(String, bool), Failure> {
-        let bridge = self.bridge()?;
+        match &self.packet[..] {
+            [] | [_] => self.through_one_bridge(),
+            [from, to] => self.across_nodes(from, &self.across.ends(to)?),
+            [from, word, address] if word == "who-has" => {
+                self.across_nodes(from, &(address.clone(), Flow::WhoHas))
+            }
+            other => Err(format!("expected FROM who-has ADDRESS, found '{}'", other.join(" ")).into()),
+        }
+    }
+
+    fn across_nodes(&self, from: &str, (to, flow): &(String, Flow)) -> Result<(String, bool), Failure> {
+        if self.pcap.is_some()
+            || self.write.is_some()
+            || self.why_not
+            || !self.ct_next.is_empty()
+            || self.form.svg
+        {
+            return Err(
+                "--pcap, --write, --why-not, --ct-next and --svg are of a walk through one bridge".into()
+            );
+        }
+        let mut world = match &self.flows[..] {
+            [] => of_lab(self.across.lab(), &self.gateway, &self.tunnel)?,
+            _ => self.world()?,
+        };
+        let ends =
+            Ends { from: from.to_owned(), to: to.clone(), flow: *flow, endpoint: self.across.endpoint };
+        let story = tell(&mut world, &ends)?;
+        let text = match (self.form.json, self.form.markdown) {
+            (true, _) => serde_json::to_string_pretty(&story)? + "\n",
+            (false, true) => Page(&story).to_string(),
+            (false, false) => Told { story: &story, in_full: self.across.full }.to_string(),
+        };
+        Ok((text, story.arrived))
+    }
+
+    /// The nodes of the dumps that are given.
+    fn world(&self) -> Result<World, Failure> {
+        let cluster = self.across.cluster()?;
+        let mut bridges = BTreeMap::new();
+        for text in &self.flows {
+            let (Some(name), file) = named(text) else {
+                return Err(format!("--flows {text}: of several nodes each is NODE=FILE").into());
+            };
+            let of_node = |files: &[String]| -> Result<Option<String>, String> {
+                let file = files.iter().map(|text| named(text)).find(|(of, _)| *of == Some(name));
+                file.map(|(_, file)| read(file)).transpose()
+            };
+            let ports = self.ports.iter().map(|text| named(text)).find(|(of, _)| *of == Some(name));
+            let bridge = self.bridge(file, ports.map(|(_, file)| file))?;
+            bridges.insert(name.to_owned(), (bridge, self.across.files(of_node)?));
+        }
+        Ok(of_dumps(bridges, &self.gateway, &self.tunnel, cluster.as_ref())?)
+    }
+
+    fn through_one_bridge(&self) -> Result<(String, bool), Failure> {
+        let [flows] = &self.flows[..] else {
+            return Err("a packet goes through one bridge: give its --flows, once".into());
+        };
+        let ports = self.ports.first().map(|text| named(text).1);
+        let bridge = self.bridge(named(flows).1, ports)?;
         let mut written = self.write.as_deref().map(PerPort::into).transpose()?;
         let mut walks = Vec::new();
         for (number, time, subject) in self.subjects(bridge.names())? {
@@ -109,8 +178,8 @@ impl Arguments {
         Ok((self.form.print(&walks)?, is_known))
     }
 
-    fn bridge(&self) -> Result<walk::Bridge, Failure> {
-        let names = match &self.ports {
+    fn bridge(&self, flows: &Path, ports: Option<&Path>) -> Result<walk::Bridge, Failure> {
+        let names = match ports {
             Some(path) => parse_ports(&read(path)?).map_err(|e| e.in_file(&path.display().to_string()))?,
             None => PortNames::none(),
         };
@@ -132,8 +201,8 @@ impl Arguments {
             None => Groups::default(),
         };
         let dump = Dump {
-            flows: &read(&self.flows)?,
-            file: &self.flows.display().to_string(),
+            flows: &read(flows)?,
+            file: &flows.display().to_string(),
             tunnel: &self.tunnel,
             gateway: &self.gateway,
             tables: tables.as_ref(),
@@ -154,7 +223,7 @@ impl Arguments {
                 })
                 .collect()),
             (None, packet) => {
-                let text = packet.as_deref().unwrap_or_default();
+                let text = packet.first().map(String::as_str).unwrap_or_default();
                 Ok(vec![(None, Duration::ZERO, input::subject(text, self.hex, in_port, names)?)])
             }
         }
@@ -201,6 +270,14 @@ fn pair(text: &str) -> Result<(u32, u32), String> {
     numbers.ok_or_else(|| format!("'{text}': expected GROUP=BUCKET, two numbers"))
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// `NODE=FILE`, or a file alone.
+pub(super) fn named(text: &str) -> (Option<&str>, &Path) {
+    match text.split_once('=') {
+        Some((name, file)) if !name.contains('/') => (Some(name), Path::new(file)),
+        _ => (None, Path::new(text)),
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }

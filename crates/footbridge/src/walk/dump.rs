@@ -26,6 +26,7 @@ pub(crate) struct Bridge {
     pub(super) flows: HashMap<FlowId, Written>,
     pub(super) tables: TableNames,
     pub(super) people: People,
+    node: Option<Node>,
 }
 
 /// Everything that tells of a bridge.
@@ -175,7 +176,7 @@ impl Bridge {
             None if is_ours => TableNames::of_a_node(),
             None => TableNames::default(),
         };
-        Bridge { pipeline, ports, names, flows, tables, people }
+        Bridge { pipeline, ports, names, flows, tables, people, node }
     }
 
     /// The ports' names.
@@ -191,6 +192,11 @@ impl Bridge {
     /// The ports.
     pub(crate) fn ports(&self) -> &PortSet {
         &self.ports
+    }
+
+    /// Who is where, where the tables are those of our nodes.
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
     }
 
     /// A flow's line in the dump.

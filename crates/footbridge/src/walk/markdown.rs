@@ -22,7 +22,7 @@ impl Display for Markdown<'_> {
             writeln!(f, "By **{}**{back}, {}:\n", escaped(&left.port), escaped(&left.summary))?;
             writeln!(f, "<pre><code>{}</code></pre>\n", in_html(&left.packet))?;
         }
-        writeln!(f, "**{}**", escaped(walk.path().last().map_or("", |end| end)))
+        writeln!(f, "**{}**", escaped(&walk.plain_end()))
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) use answer::CtAnswer;
 pub(crate) use dump::{Bridge, Dump};
 pub(crate) use groups::Groups;
 pub(crate) use markdown::Markdown;
-pub(crate) use names::{Change, port_name};
+pub(crate) use names::{Change, port_name, summary};
 pub(crate) use style::Style;
 pub(crate) use svg::Svg;
 pub(crate) use tables::TableNames;
@@ -253,6 +253,19 @@ impl Bridge {
                 }
             }
         }
+    }
+
+    /// Take a packet through with connections and learned addresses that are real, or as good as.
+    pub(crate) fn walk_live(
+        &self,
+        subject: &Subject,
+        fdb: &mut Fdb,
+        tracker: &mut dyn Tracker,
+    ) -> (Walk, Verdict) {
+        let changed = nat::Changed::default();
+        let (walk, verdict, met) = self.carry_out(&self.pipeline, &changed, subject, fdb, tracker, false);
+        let stopped = met.map(|met| nat::not_followed(&met)).or(walk.stopped);
+        (Walk { stopped, ..walk }, verdict)
     }
 
     fn carry_out(

@@ -109,6 +109,16 @@ impl Changed {
     }
 }
 
+/// Of a `ct(nat)` where nobody can say what it does.
+pub(super) fn not_followed(met: &Met) -> Stopped {
+    Stopped {
+        table: met.table,
+        at: met.text.clone(),
+        why: "what nat makes of the packet is not known here".to_owned(),
+        needs: None,
+    }
+}
+
 /// What `nat` writes into a packet of which ct() finds `found`, or what would have to be told.
 fn writes(ct: &Ct, found: CtAnswer) -> Result<Vec<Action>, String> {
     let mut ends: [(Option<Translated>, End); 2] = [(found.src, SOURCE), (found.dst, DESTINATION)];

@@ -52,7 +52,7 @@ impl Display for Svg<'_> {
             })
             .collect();
         let height = y + 60;
-        let end = walk.path().pop().unwrap_or_default();
+        let end = walk.plain_end();
         writeln!(
             f,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"t d\">\n\

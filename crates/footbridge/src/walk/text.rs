@@ -35,8 +35,13 @@ impl Walk {
                 _ => None,
             })
             .collect();
-        path.push(anstream::adapter::strip_str(&self.end()).to_string());
+        path.push(self.plain_end());
         path
+    }
+
+    /// The last line without colours.
+    pub(crate) fn plain_end(&self) -> String {
+        anstream::adapter::strip_str(&self.end()).to_string()
     }
 }
 
