@@ -6,6 +6,8 @@ pub(crate) mod lab;
 pub(crate) mod show;
 pub(crate) mod story;
 pub(crate) mod switch;
+pub(crate) mod top;
+pub(crate) mod ui;
 pub(crate) mod verify;
 pub(crate) mod walk;
 
@@ -43,6 +45,10 @@ enum Command {
     Conntrack(show::Conntrack),
     /// Take one packet through a bridge's flows, offline
     Walk(walk::Arguments),
+    /// Print flows and drops by rate, as they pass
+    Top(top::Arguments),
+    /// Serve a page that shows the bridge as it runs
+    Ui(ui::Arguments),
     /// Prove or refute, over all packets, what a bridge's flows should do, offline
     Verify(verify::Arguments),
     /// Say what this machine has and lacks
@@ -66,6 +72,8 @@ impl Cli {
             Command::Ports(arguments) => arguments.run(),
             Command::Conntrack(arguments) => arguments.run(),
             Command::Walk(arguments) => arguments.run(),
+            Command::Top(arguments) => arguments.run(),
+            Command::Ui(arguments) => arguments.run(),
             Command::Verify(arguments) => arguments.run(),
             Command::Check(arguments) => arguments.run(),
             Command::LabWeb(arguments) => arguments.run(),

@@ -7,6 +7,8 @@
 mod cli;
 mod lab;
 mod story;
+mod top;
+mod ui;
 mod verify;
 mod walk;
 

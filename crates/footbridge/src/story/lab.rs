@@ -6,9 +6,9 @@ use super::{NodeView, World};
 use crate::lab::kube_proxy;
 use crate::lab::record::{BridgeKind, MemberKind, Places, Record};
 use crate::verify;
-use crate::walk::{self, Dump, Groups};
+use crate::walk;
 use footbridge_node::cluster::Cluster;
-use footbridge_openflow::{MacAddr, PortNames, PortNo};
+use footbridge_openflow::{MacAddr, PortNo};
 use footbridge_pipeline::conntrack::tcp::TcpState;
 use footbridge_pipeline::conntrack::{Connection, Endpoint, Progress, Tuple};
 use footbridge_pipeline::{Conntrack, Fdb, Time};
@@ -50,26 +50,12 @@ fn view(
     let namespace = record.members.get(node).map(|member| &member.namespace[..]).unwrap_or_default();
     let failed = |error: &dyn std::fmt::Display| format!("node {node}: {error}");
     let mut client = Client::connect(&places.node_run(node).join("br-int.ctl")).map_err(|e| failed(&e))?;
+    let bridge = walk::Bridge::running(&mut client, &format!("node {node}"), gateway, tunnel)?;
     let mut ask = |request: &Request| client.ask(request).map_err(|error| failed(&error));
-    let Reply::Ports { ports } = ask(&Request::Ports {})? else { return Err(failed(&"no ports")) };
-    let names: PortNames = ports.iter().map(|port| (PortNo(port.number), port.name.clone())).collect();
-    let flows = Request::Flows { filter: String::new(), no_names: false, stats: false };
-    let Reply::Flows { flows } = ask(&flows)? else { return Err(failed(&"no flows")) };
-    let text: String = flows.iter().map(|flow| flow.text.clone() + "\n").collect();
     let Reply::Conntrack { connections } = ask(&Request::Conntrack { zone: None })? else {
         return Err(failed(&"no connections"));
     };
     let Reply::Fdb { entries } = ask(&Request::Fdb {})? else { return Err(failed(&"no MAC addresses")) };
-    let dump = Dump {
-        flows: &text,
-        file: node,
-        tunnel,
-        gateway,
-        tables: None,
-        groups: &Groups::default(),
-        buckets: &BTreeMap::new(),
-    };
-    let bridge = walk::Bridge::read_partly(&dump, names).map_err(|error| failed(&error))?;
     let now = Time::default();
     let mut conntrack = Conntrack::default();
     conntrack.restore(connections.iter().filter_map(|row| connection(row, now)), now);

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `dump` | a bridge as a dump tells it; `tables` and `groups` beside it |
 //! | `input` | packets: flow text, hex, captures (`pcap`) |
+//! | `running` | a bridge that runs, asked by its control socket |
 //! | `recorder` | the evaluator's steps as a [`Walk`]; `names` and `why` what is told of them |
 //! | `nat` | what `ct(nat)` does, as far as it is known |
 //! | `answer` | what ct() is supposed to find |
@@ -22,6 +23,7 @@ mod names;
 mod nat;
 pub(crate) mod pcap;
 mod recorder;
+mod running;
 mod style;
 mod svg;
 mod tables;

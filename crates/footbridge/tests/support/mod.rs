@@ -58,6 +58,12 @@ impl Lab {
         stdout
     }
 
+    /// Its name.
+    #[allow(dead_code, reason = "not every test file that has this one asks")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What `footbridge walk` tells of a packet across the lab's nodes.
     pub(crate) fn story(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_footbridge"));
