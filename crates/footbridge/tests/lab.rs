@@ -101,6 +101,10 @@ lab_tests! {
         assert!(before.contains("who-has 10.222.2.1") || after.contains("neighbour: 10.222.2.1 is at aa:bb:cc:dd:ee:ff"));
         let asked = lab.story(&["worker1", "who-has", "10.222.2.1"]);
         assert!(asked.ends_with("hears that 10.222.2.1 is at aa:bb:cc:dd:ee:ff\n"), "{asked}");
+        // Inside a node, a packet goes through its own bridge.
+        let spoofed = "in_port=frontend-a3ba2f,ip,dl_src=be:2c:bf:e4:ec:c5,nw_src=10.222.1.47";
+        let walked = lab.ok(&["exec", "worker1", "--", "footbridge", "walk", spoofed]);
+        assert!(walked.ends_with("drop: flow_drop (table 10)\n"), "{walked}");
         lab.ok(&["down"]);
     }
 

@@ -2,12 +2,14 @@
 
 use crate::cli::story::Across;
 use crate::cli::{fail, print};
+use crate::lab::record::RUN;
 use crate::story::{Ends, Flow, Page, Told, World, of_dumps, of_lab, tell};
 use crate::walk::pcap::{self, PerPort};
 use crate::walk::{self, CtAnswer, Dump, Groups, Markdown, Subject, Svg, TableNames, Walk, input};
 use clap::Args;
 use footbridge_openflow::PortNames;
 use footbridge_openflow::text::parse_ports;
+use footbridge_switch::control::Client;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,8 @@ use std::time::Duration;
 
 /// Take a packet through a bridge's flows, or across nodes, and say step by step what becomes of it.
 ///
-/// One argument is a packet, and goes through the dump that --flows names. The last line is `output: PORT...` or `drop:
+/// One argument is a packet, and goes through the dump that --flows names, or without it through the bridge that runs
+/// here, as it is now. The last line is `output: PORT...` or `drop:
 /// REASON (table N)`; or `not known: ...` where the dump does not tell, and then the exit status is 2.
 ///
 /// Two are its ends, as `frontend backendsvc:80`, and it goes from node to node and back: those of a lab as they are now,
@@ -64,6 +67,12 @@ pub(crate) struct Arguments {
     /// Write what leaves into this directory, one capture a port
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
+    /// Where the running bridge's sockets are, where no dump is given
+    #[arg(long, value_name = "DIR", env = "FOOTBRIDGE_RUN_DIR", default_value = RUN, hide_env_values = true)]
+    run_dir: PathBuf,
+    /// The running bridge
+    #[arg(long, default_value = "br-int")]
+    bridge: String,
     #[command(flatten)]
     across: Across,
     #[command(flatten)]
@@ -153,18 +162,21 @@ impl Arguments {
                 file.map(|(_, file)| read(file)).transpose()
             };
             let ports = self.ports.iter().map(|text| named(text)).find(|(of, _)| *of == Some(name));
-            let bridge = self.bridge(file, ports.map(|(_, file)| file))?;
+            let bridge = self.read_bridge(file, ports.map(|(_, file)| file))?;
             bridges.insert(name.to_owned(), (bridge, self.across.files(of_node)?));
         }
         Ok(of_dumps(bridges, &self.gateway, &self.tunnel, cluster.as_ref())?)
     }
 
     fn through_one_bridge(&self) -> Result<(String, bool), Failure> {
-        let [flows] = &self.flows[..] else {
-            return Err("a packet goes through one bridge: give its --flows, once".into());
+        let bridge = match &self.flows[..] {
+            [] => self.running()?,
+            [flows] => {
+                let ports = self.ports.first().map(|text| named(text).1);
+                self.read_bridge(named(flows).1, ports)?
+            }
+            _ => return Err("a packet goes through one bridge: give one --flows".into()),
         };
-        let ports = self.ports.first().map(|text| named(text).1);
-        let bridge = self.bridge(named(flows).1, ports)?;
         let mut written = self.write.as_deref().map(PerPort::into).transpose()?;
         let mut walks = Vec::new();
         for (number, time, subject) in self.subjects(bridge.names())? {
@@ -178,7 +190,7 @@ impl Arguments {
         Ok((self.form.print(&walks)?, is_known))
     }
 
-    fn bridge(&self, flows: &Path, ports: Option<&Path>) -> Result<walk::Bridge, Failure> {
+    fn read_bridge(&self, flows: &Path, ports: Option<&Path>) -> Result<walk::Bridge, Failure> {
         let names = match ports {
             Some(path) => parse_ports(&read(path)?).map_err(|e| e.in_file(&path.display().to_string()))?,
             None => PortNames::none(),
@@ -210,6 +222,15 @@ impl Arguments {
             buckets: &self.buckets.iter().copied().collect::<BTreeMap<_, _>>(),
         };
         Ok(walk::Bridge::read_partly(&dump, names)?)
+    }
+
+    /// The bridge that runs here.
+    fn running(&self) -> Result<walk::Bridge, Failure> {
+        if !self.ports.is_empty() || self.tables.is_some() || self.groups.is_some() {
+            return Err("--ports, --tables and --groups go with --flows: a running bridge has its own".into());
+        }
+        let mut client = Client::connect(&self.run_dir.join(format!("{}.ctl", self.bridge)))?;
+        Ok(walk::Bridge::running(&mut client, &self.bridge, &self.gateway, &self.tunnel)?)
     }
 
     /// The packets: of a capture each has a number.
