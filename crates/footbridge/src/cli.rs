@@ -43,7 +43,7 @@ enum Command {
     Ports(show::Ports),
     /// Print or flush the bridge's connections
     Conntrack(show::Conntrack),
-    /// Take one packet through a bridge's flows, offline
+    /// Take a packet through a bridge's flows, or across nodes, without sending it
     Walk(walk::Arguments),
     /// Print flows and drops by rate, as they pass
     Top(top::Arguments),

@@ -103,7 +103,8 @@ lab_tests! {
         assert!(asked.ends_with("hears that 10.222.2.1 is at aa:bb:cc:dd:ee:ff\n"), "{asked}");
         // Inside a node, a packet goes through its own bridge.
         let spoofed = "in_port=frontend-a3ba2f,ip,dl_src=be:2c:bf:e4:ec:c5,nw_src=10.222.1.47";
-        let walked = lab.ok(&["exec", "worker1", "--", "footbridge", "walk", spoofed]);
+        let walked = lab.ok(&["exec", "worker1", "--", "footbridge", "walk", "--why-not", spoofed]);
+        assert!(walked.contains("ip_src is 10.222.1.47, not 10.222.1.48"), "{walked}");
         assert!(walked.ends_with("drop: flow_drop (table 10)\n"), "{walked}");
         lab.ok(&["down"]);
     }

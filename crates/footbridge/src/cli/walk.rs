@@ -74,13 +74,14 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "br-int")]
     bridge: String,
     #[command(flatten)]
-    across: Across,
-    #[command(flatten)]
     form: Form,
     /// The packet, as ofproto/trace takes it: in_port=antrea-gw0,tcp,nw_src=10.222.1.1,... or a frame in hex. Or two ends:
     /// a pod (or a node), and a pod or a service with its port: frontend backendsvc:80
     #[arg(required_unless_present = "pcap", num_args = 1..=3)]
     packet: Vec<String>,
+    // Its heading is for all that stands behind it.
+    #[command(flatten)]
+    across: Across,
 }
 
 /// How it is printed.
