@@ -4,7 +4,10 @@ pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod lab;
 pub(crate) mod show;
+pub(crate) mod story;
 pub(crate) mod switch;
+pub(crate) mod top;
+pub(crate) mod ui;
 pub(crate) mod verify;
 pub(crate) mod walk;
 
@@ -40,8 +43,12 @@ enum Command {
     Ports(show::Ports),
     /// Print or flush the bridge's connections
     Conntrack(show::Conntrack),
-    /// Take one packet through a bridge's flows, offline
+    /// Take a packet through a bridge's flows, or across nodes, without sending it
     Walk(walk::Arguments),
+    /// Print flows and drops by rate, as they pass
+    Top(top::Arguments),
+    /// Serve a page that shows the bridge as it runs
+    Ui(ui::Arguments),
     /// Prove or refute, over all packets, what a bridge's flows should do, offline
     Verify(verify::Arguments),
     /// Say what this machine has and lacks
@@ -65,6 +72,8 @@ impl Cli {
             Command::Ports(arguments) => arguments.run(),
             Command::Conntrack(arguments) => arguments.run(),
             Command::Walk(arguments) => arguments.run(),
+            Command::Top(arguments) => arguments.run(),
+            Command::Ui(arguments) => arguments.run(),
             Command::Verify(arguments) => arguments.run(),
             Command::Check(arguments) => arguments.run(),
             Command::LabWeb(arguments) => arguments.run(),
@@ -86,10 +95,11 @@ pub(crate) fn log_to_stderr(filter: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Print to standard output. A reader that has had enough is no error.
+/// Print to standard output, colours only to a terminal (and as NO_COLOR and CLICOLOR say). A reader that has
+/// had enough is no error.
 pub(crate) fn print(text: &str) -> ExitCode {
     use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    match anstream::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&format_args!("cannot print: {error}"), 1),

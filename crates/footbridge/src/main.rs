@@ -6,6 +6,9 @@
 
 mod cli;
 mod lab;
+mod story;
+mod top;
+mod ui;
 mod verify;
 mod walk;
 

@@ -27,7 +27,7 @@ mod registers;
 mod spoof_guard;
 
 pub use cookie::{Category, Cookie, Round};
-pub use registers::{CT_ZONE, OUT_PORT};
+pub use registers::{CT_ZONE, MEANINGS, Meaning, OUT_PORT};
 
 use crate::state::NodeState;
 use footbridge_openflow::{Action, Field, Flow, MacAddr, Match, Subfield};

@@ -77,6 +77,22 @@ impl Pipeline {
         self.run(frame, key, Start::Table(0), Surroundings::of(state, now, observer))
     }
 
+    /// Take one packet through the tables, where the connections are not the bridge's own: `tracker` answers
+    /// for `ct()`.
+    pub fn process_tracked(
+        &self,
+        fdb: &mut Fdb,
+        ports: &PortSet,
+        tracker: &mut dyn Tracker,
+        packet: Packet,
+        now: Time,
+        observer: &mut dyn Observer,
+    ) -> Verdict {
+        let (frame, key) = arrived(packet);
+        let around = Surroundings { fdb, ports, tracker, punt_misses: false, now, observer };
+        self.run(frame, key, Start::Table(0), around)
+    }
+
     /// Carry out `actions` on a packet that a controller hands in (OFPT_PACKET_OUT). What `metadata`
     /// says of pipeline fields (registers, tunnel, in_port) they start as.
     pub fn execute(
