@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod check;
+pub(crate) mod cni;
 pub(crate) mod lab;
 pub(crate) mod show;
 pub(crate) mod switch;
@@ -24,6 +25,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a node's agent: bridge, flows, routes, devices
     Agent(agent::Arguments),
+    /// Carry out a call of a container runtime, as a CNI plugin
+    Cni(cni::Arguments),
     /// Run an OpenFlow switch alone, for ovs-ofctl or any controller
     Switch(switch::Arguments),
     /// Attach and detach ports of a running switch
@@ -56,6 +59,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         match self.command {
             Command::Agent(arguments) => arguments.run(),
+            Command::Cni(arguments) => arguments.run(),
             Command::Switch(arguments) => arguments.run(),
             Command::Port(arguments) => arguments.run(),
             Command::Detach(arguments) => arguments.run(),

@@ -167,7 +167,7 @@ fn cluster_dumps(dir: &Path, change: impl Fn(&str, String) -> String) -> Vec<Str
     let mut arguments = Vec::new();
     for node in cluster.nodes.keys() {
         let ports = PortAssignments::default().updated(cluster.pods_on(node)).unwrap();
-        let state = NodeState::derive(&cluster, &NodeConfig::new(node), &ports, Round::FIRST).unwrap();
+        let state = NodeState::derive(&cluster, &[], &NodeConfig::new(node), &ports, Round::FIRST).unwrap();
         let flows = tables::flows(&state);
         let dump: String =
             flows.iter().map(|flow| format!("{}\n", flow.display(&PortNames::none()))).collect();

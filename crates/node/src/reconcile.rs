@@ -14,11 +14,12 @@
 //! * Errors are retried with back-off, and each said once until it goes away or changes.
 
 use crate::bridge::{BridgeError, NodeBridge, Role, WantedPort};
-use crate::cluster::{Cluster, ObjectName};
-use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT};
+use crate::cluster::{Cluster, ObjectName, Pod};
+use crate::config::{GATEWAY_PORT, GLOBAL_VIRTUAL_MAC, NodeConfig, TUNNEL_PORT};
 use crate::host::kernel::{HostError, Kernel};
 use crate::host::{self, Actual, Desired, Refusal, Wiring};
 use crate::identity::{PortAssignments, PortsExhausted};
+use crate::pods::{Network, Pods, Question, Wanted};
 use crate::source::ClusterSource;
 use crate::state::{NodeState, StateError};
 use crate::store::{Store, StoreError};
@@ -28,6 +29,7 @@ use rtnetlink::MulticastGroup;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -78,6 +80,9 @@ pub struct Reconciler {
     round: Round,
     round_stored: bool,
     cluster: Option<Cluster>,
+    pods: Arc<Pods>,
+    /// What the CNI's pods have to know, once it is known.
+    network: Option<Network>,
     said: Said,
 }
 
@@ -100,6 +105,7 @@ impl Reconciler {
     pub fn new(config: NodeConfig, bridge: NodeBridge, store: Store) -> Result<Reconciler, PassError> {
         let ports = store.ports()?;
         let round = store.round()?.map_or(Round::FIRST, Round::next);
+        let pods = Pods::open(store.directory())?;
         let kernel = Kernel::open()?;
         Ok(Reconciler {
             config,
@@ -111,8 +117,15 @@ impl Reconciler {
             round,
             round_stored: false,
             cluster: None,
+            pods: Arc::new(pods),
+            network: None,
             said: Said::default(),
         })
+    }
+
+    /// The CNI's pods, which the loop goes by.
+    pub fn pods(&self) -> Arc<Pods> {
+        Arc::clone(&self.pods)
     }
 
     /// Make the world as `source` wants it, until dropped. `ready` is called after the first pass
@@ -123,7 +136,10 @@ impl Reconciler {
         let mut failures = 0;
         loop {
             self.read_cluster(&mut source);
-            let pause = match self.pass().await {
+            let wanted = self.pods.wanted(&self.config.node);
+            let passed = self.pass(&wanted.pods).await;
+            self.tell_pods(&wanted, &passed);
+            let pause = match passed {
                 Ok(true) => {
                     failures = 0;
                     if self.said.error.take().is_some() {
@@ -144,6 +160,7 @@ impl Reconciler {
             };
             tokio::select! {
                 () = source.changed() => {}
+                () = self.pods.changed() => {}
                 // One that comes back only to go again is not to keep us busy.
                 () = self.bridge.lost() => tokio::time::sleep(BACK_OFF.0).await,
                 what = events.next() => {
@@ -190,27 +207,80 @@ impl Reconciler {
     }
 
     /// One comparison of everything; whether there was a cluster to compare with.
-    async fn pass(&mut self) -> Result<bool, PassError> {
+    async fn pass(&mut self, local: &[Pod]) -> Result<bool, PassError> {
         let Some(cluster) = &self.cluster else { return Ok(false) };
-        let ports = self.ports.updated(cluster.pods_on(&self.config.node))?;
-        let state = NodeState::derive(cluster, &self.config, &ports, self.round)?;
+        let ports = self.ports.updated(cluster.pods_on(&self.config.node).chain(local))?;
+        let state = NodeState::derive(cluster, local, &self.config, &ports, self.round)?;
         if ports != self.ports {
             self.store.save_ports(&ports)?;
             self.ports = ports;
         }
         self.say_waiting(&state);
         let wiring = self.bridge.prepare(&self.config.gateway).await?;
+        self.answer_questions(&state, local).await;
         let changes = self.bridge.program(&tables::flows(&state)).await?;
         if changes > 0 {
             tracing::info!(changes, "flows changed");
         }
         let (desired, actual) = self.shape_host(&state, wiring).await?;
         self.attach_ports(&state, &desired, &actual).await?;
+        self.network = Some(self.network_of(&state, &desired, local));
         if !self.round_stored {
             self.store.save_round(self.round)?;
             self.round_stored = true;
         }
         Ok(true)
+    }
+
+    /// What the CNI's pods have to know of their node.
+    fn network_of(&self, state: &NodeState, desired: &Desired, local: &[Pod]) -> Network {
+        let own: BTreeSet<&str> = local.iter().filter_map(|pod| pod.interface.as_deref()).collect();
+        let others = || state.pods.iter().filter(|pod| !own.contains(pod.interface.as_str()));
+        let macs = others().map(|pod| pod.mac);
+        Network {
+            subnet: state.subnet,
+            mtu: desired.mtu,
+            plain_frames: self.bridge.needs_plain_frames(desired.wiring),
+            taken: others().map(|pod| pod.address).collect(),
+            reserved_macs: macs.chain([state.gateway_mac, GLOBAL_VIRTUAL_MAC]).collect(),
+        }
+    }
+
+    /// Let those who wait for pods know how far the bridge has followed.
+    fn tell_pods(&self, wanted: &Wanted, passed: &Result<bool, PassError>) {
+        let outcome = match passed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("waiting for the cluster".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.pods.passed(wanted.generation, self.network.clone(), outcome);
+    }
+
+    /// Say what pods lack, before the rest of this pass puts it there.
+    async fn answer_questions(&mut self, state: &NodeState, local: &[Pod]) {
+        for question in self.pods.questions() {
+            let lacking = self.lacking(state, local, &question).await;
+            question.answer(lacking.map_err(|error| error.to_string()));
+        }
+    }
+
+    /// What of a pod's flows and port the bridge has not.
+    async fn lacking(
+        &mut self,
+        state: &NodeState,
+        local: &[Pod],
+        question: &Question,
+    ) -> Result<Vec<String>, BridgeError> {
+        let pod = local.iter().find(|pod| pod.uid == question.uid);
+        let pod =
+            pod.and_then(|pod| state.pods.iter().find(|p| Some(&p.interface) == pod.interface.as_ref()));
+        let Some(pod) = pod else { return Ok(vec!["the pod".to_owned()]) };
+        // The pod's own flows are those that would not be there without it.
+        let mut without = state.clone();
+        without.pods.retain(|other| other != pod);
+        let others = tables::flows(&without);
+        let flows: Vec<_> = tables::flows(state).into_iter().filter(|flow| !others.contains(flow)).collect();
+        self.bridge.lacking(&flows, pod.port, &pod.interface).await
     }
 
     /// Diff and apply until nothing is left to do.

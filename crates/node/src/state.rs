@@ -1,7 +1,7 @@
 //! What one node knows: itself, its peers, its pods. A pure value, from which everything that
 //! should exist follows.
 
-use crate::cluster::{Cluster, ObjectName};
+use crate::cluster::{Cluster, ObjectName, Pod};
 use crate::config::NodeConfig;
 use crate::identity::{self, PortAssignments};
 use crate::subnet::Subnet;
@@ -113,12 +113,13 @@ pub enum StateError {
 }
 
 impl NodeState {
-    /// This node's state in `cluster`.
+    /// This node's state in `cluster`, with the pods that it has besides the cluster's.
     ///
     /// # Errors
     /// The node is not there or has no subnet yet, or its pods' names collide.
     pub fn derive(
         cluster: &Cluster,
+        local: &[Pod],
         config: &NodeConfig,
         ports: &PortAssignments,
         round: Round,
@@ -130,7 +131,7 @@ impl NodeState {
         let subnet = node.subnet.ok_or_else(|| StateError::NoSubnet(config.node.clone()))?;
         let gateway_mac = identity::gateway_mac(node);
         let mut pods = Vec::new();
-        for pod in cluster.pods_on(&config.node) {
+        for pod in cluster.pods_on(&config.node).chain(local) {
             pods.push(LocalPod {
                 port: ports.get(pod).ok_or_else(|| StateError::NoPort(pod.name.clone()))?,
                 name: pod.name.clone(),

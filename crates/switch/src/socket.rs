@@ -1,4 +1,4 @@
-//! Unix sockets that have a name: the control socket's and the OpenFlow server's.
+//! Unix sockets that have a name: the control socket's, the OpenFlow server's, and those of others above.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -31,7 +31,7 @@ pub enum ServerError {
 }
 
 /// A listening socket and its file, which goes with it.
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     listener: UnixListener,
     path: PathBuf,
 }
@@ -39,7 +39,7 @@ pub(crate) struct SocketFile {
 impl SocketFile {
     /// Listen at `path`, for its owner only. A socket that a dead process left there is replaced; it
     /// appears under its name only when it is ready and has its mode.
-    pub(crate) fn listen(path: &Path) -> Result<SocketFile, ServerError> {
+    pub fn listen(path: &Path) -> Result<SocketFile, ServerError> {
         refuse_living(path)?;
         let failed = |source| ServerError::Listen { path: path.to_owned(), source };
         let mut unready = path.as_os_str().to_owned();
@@ -58,7 +58,7 @@ impl SocketFile {
     }
 
     /// A handle of the listener that doesn't block, for an asynchronous runtime.
-    pub(crate) fn listener(&self) -> io::Result<UnixListener> {
+    pub fn listener(&self) -> io::Result<UnixListener> {
         self.listener.set_nonblocking(true)?;
         self.listener.try_clone()
     }

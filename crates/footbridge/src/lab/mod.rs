@@ -37,6 +37,8 @@ pub(crate) use start::{Ended, process_ended};
 use down::remove_members;
 use footbridge_node::Subnet;
 use footbridge_node::cluster::Cluster;
+use footbridge_node::pods::announce;
+use footbridge_openflow::MacAddr;
 use netns::Namespace;
 use plan::{NodePlan, Plan, PodPlan};
 use process::Process;
@@ -445,8 +447,8 @@ impl Lab {
 
     /// Tell the neighbours about a pod by gratuitous ARP, now that its flows are in place.
     async fn announce(&self, pod: &PodPlan) -> Result<(), LabError> {
-        let frame = frames::gratuitous_arp(pod.mac, pod.address);
-        pod.namespace.run("announce the pod", move || frames::send(plan::POD_DEVICE, &[frame])).await
+        let frame = announce::gratuitous_arp(MacAddr(pod.mac), pod.address);
+        pod.namespace.run("announce the pod", move || announce::send(plan::POD_DEVICE, &[frame])).await
     }
 }
 

@@ -292,7 +292,7 @@ fn netlink(what: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> HostErro
 }
 
 /// What was to be deleted is gone: somebody was faster.
-fn ignore_missing(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+pub(crate) fn ignore_missing(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
     use nix::errno::Errno;
     let gone = [Errno::ENODEV, Errno::ESRCH, Errno::ENOENT, Errno::EADDRNOTAVAIL];
     match result {

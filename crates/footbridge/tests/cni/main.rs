@@ -1,0 +1,231 @@
+//! The CNI plugin against a running agent and a real kernel: each node, and each container, is a network namespace.
+//!
+//! Needs root; says `skipped` where it lacks privileges.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+mod node;
+
+use node::{Container, Node, lacking, own_addresses};
+use serde_json::{Value, json};
+
+const SUBNET: &str = "10.222.1.0/24";
+
+/// A node for a test; None, said, where it can't run.
+fn node(test: &str, subnet: &str, datapath: &'static str) -> Option<Node> {
+    if let Some(why) = lacking() {
+        println!("skipped: {test}: {why}");
+        return None;
+    }
+    Some(Node::new(test, subnet, datapath))
+}
+
+#[test]
+fn pods_that_were_added_talk_to_each_other_and_the_gateway() {
+    for datapath in ["userspace", "ebpf"] {
+        let Some(node) = node("talk", SUBNET, datapath) else { return };
+        let (a, b) = (node.container(), node.container());
+        let (added, other) = (node.add(&a), node.add(&b));
+        assert_eq!(added["ips"][0]["address"], "10.222.1.2/24");
+        assert_eq!(added["ips"][0]["gateway"], "10.222.1.1");
+        assert_eq!(added["interfaces"][1]["sandbox"], a.netns());
+        assert_eq!(added["interfaces"][1]["mtu"], 1450, "the uplink's less 50");
+        assert_eq!(added["routes"], json!([{"dst": "0.0.0.0/0", "gw": "10.222.1.1"}]));
+        a.run(&format!("ping -c 1 -W 2 {}", address(&other)));
+        a.run("ping -c 1 -W 2 10.222.1.1");
+        b.run(&format!("ping -c 1 -W 2 -M do -s 1422 {}", address(&added)));
+    }
+}
+
+#[test]
+fn the_host_interface_is_named_by_pod_and_container() {
+    let Some(node) = node("name", SUBNET, "userspace") else { return };
+    let mut container = node.container();
+    (container.pod, container.id) = ("frontend-84bcdf9-x".to_owned(), "c0ffee".to_owned());
+    let result = node.add(&container);
+    // printf container/c0ffee | sha1sum
+    assert_eq!(result["interfaces"][0]["name"], "frontend-889ab5");
+    assert!(node.devices().contains(&"frontend-889ab5".to_owned()));
+}
+
+#[test]
+fn a_deleted_pod_leaves_nothing() {
+    let Some(node) = node("del", SUBNET, "userspace") else { return };
+    let (empty, devices) = (node.flows(), node.devices());
+    let (a, b) = (node.container(), node.container());
+    node.add(&a);
+    node.add(&b);
+    assert_eq!(node.pod_devices().len(), 2);
+    assert_eq!(node.files("pods").len(), 2);
+    // The second's namespace is gone already, as after a reboot.
+    node.remove(&b);
+    node.del(&a);
+    node.del(&b);
+    assert_eq!(node.flows(), empty);
+    assert_eq!(node.devices(), devices);
+    assert_eq!(node.files("pods"), [""; 0]);
+    a.run("sh -c '! ip link show eth0 2>/dev/null'");
+    node.del(&a);
+}
+
+#[test]
+fn check_sees_what_is_not_as_it_was_added() {
+    let Some(node) = node("check", SUBNET, "userspace") else { return };
+    let container = node.container();
+    let result = node.add(&container);
+    let check = || {
+        let outcome = node.check(&container, &result);
+        (!outcome.success).then(|| {
+            assert_eq!(outcome.printed["code"], 103, "{}", outcome.printed);
+            outcome.printed["details"].as_str().unwrap().to_owned()
+        })
+    };
+    let found = |what: &str| {
+        let found = check();
+        assert!(found.as_ref().is_some_and(|details| details.contains(what)), "{what}: {found:?}");
+    };
+    assert_eq!(check(), None);
+
+    container.run("ip addr del 10.222.1.2/24 dev eth0");
+    found("address");
+    container.run("ip addr add 10.222.1.2/24 dev eth0");
+    found("default route");
+    container.run("ip route add default via 10.222.1.1");
+    assert_eq!(check(), None);
+    container.run("ip link set eth0 mtu 1300");
+    found("MTU");
+    container.run("ip link set eth0 mtu 1450");
+    container.run("ip link set eth0 address 02:00:00:00:00:09");
+    found("MAC address");
+
+    let mut other = result.clone();
+    other["ips"][0]["address"] = json!("10.222.1.77/24");
+    let outcome = node.check(&container, &other);
+    assert_eq!(outcome.printed["code"], 103);
+    let stranger = Container { id: "c0ffee".to_owned(), ..container.clone() };
+    assert_eq!(node.check(&stranger, &result).printed["code"], 103);
+}
+
+#[test]
+fn an_add_said_again_answers_the_same() {
+    let Some(node) = node("again", SUBNET, "userspace") else { return };
+    let container = node.container();
+    let first = node.add(&container);
+    assert_eq!(node.add(&container), first);
+    // In a namespace that was made anew it is attached anew.
+    node.remove(&container);
+    node::shell(&format!("ip netns add {}", container.namespace));
+    let again = node.add(&container);
+    assert!(node.check(&container, &again).success);
+    assert_eq!(node.pod_devices().len(), 1);
+}
+
+#[test]
+fn an_add_that_fails_leaves_nothing() {
+    let Some(node) = node("fail", SUBNET, "userspace") else { return };
+    let container = node.container();
+    container.run("ip link add eth0 type bridge");
+    let outcome = node.call("ADD", &container, &node.config("1.1.0", &own_addresses()));
+    assert_eq!(outcome.printed["code"], 102, "{}", outcome.printed);
+    assert_eq!(node.files("pods"), [""; 0]);
+    assert_eq!(node.pod_devices(), [""; 0]);
+    container.run("ip link del eth0");
+    node.add(&container);
+}
+
+#[test]
+fn the_last_address_is_given_and_then_given_again_when_it_is_free() {
+    let Some(node) = node("full", "10.222.1.0/29", "userspace") else { return };
+    let containers: Vec<Container> = (0..5).map(|_| node.container()).collect();
+    containers.iter().for_each(|container| drop(node.add(container)));
+    let late = node.container();
+    let outcome = node.call("ADD", &late, &node.config("1.1.0", &own_addresses()));
+    assert_eq!(outcome.printed["code"], 100);
+    let details = outcome.printed["details"].as_str().unwrap();
+    assert_eq!(details, "no address is left for a pod in 10.222.1.0/29: 5 are in use");
+    node.del(&containers[3]);
+    assert_eq!(node.add(&late)["ips"][0]["address"], "10.222.1.5/29");
+}
+
+#[test]
+fn a_del_without_an_agent_succeeds_and_is_finished_by_the_next() {
+    let Some(mut node) = node("down", SUBNET, "userspace") else { return };
+    let container = node.container();
+    let empty = node.flows();
+    let result = node.add(&container);
+    node.kill_agent();
+    let down = node.call("ADD", &node.container(), &node.config("1.1.0", &own_addresses()));
+    assert_eq!(down.printed["code"], 11, "{}", down.printed);
+    assert_eq!(node.call("STATUS", &container, &node.config("1.1.0", &json!({}))).printed["code"], 50);
+    assert_eq!(node.check(&container, &result).printed["code"], 11);
+    node.del(&container);
+    assert_eq!(node.files("deletions").len(), 1);
+    node.start_agent();
+    node.wait_ready();
+    node.wait("the pod is gone", || node.files("pods").is_empty() && node.files("deletions").is_empty());
+    assert_eq!(node.flows(), empty.iter().map(|flow| next_round(flow)).collect::<Vec<_>>());
+    assert_eq!(node.pod_devices(), [""; 0]);
+}
+
+#[test]
+fn the_next_agent_knows_the_pods_and_their_ports() {
+    for datapath in ["userspace", "ebpf"] {
+        let Some(mut node) = node("next", SUBNET, datapath) else { return };
+        let (gone, container) = (node.container(), node.container());
+        node.add(&gone);
+        let result = node.add(&container);
+        node.del(&gone);
+        let (flows, ports) = (node.flows(), node.footbridge(&["ports"]));
+        assert!(ports.contains("pod-1-"), "{ports}");
+        node.kill_agent();
+        node.start_agent();
+        node.wait_ready();
+        let expected: Vec<String> = flows.iter().map(|flow| next_round(flow)).collect();
+        assert_eq!(sorted(node.flows()), sorted(expected));
+        assert_eq!(node.footbridge(&["ports"]), ports, "port 3 stays free, 4 stays the pod's");
+        assert!(node.check(&container, &result).success);
+        container.run("ping -c 1 -W 2 10.222.1.1");
+    }
+}
+
+#[test]
+fn status_is_well_when_a_pod_can_be_added() {
+    let Some(node) = node("status", SUBNET, "userspace") else { return };
+    let outcome = node.call("STATUS", &node.container(), &node.config("1.1.0", &json!({})));
+    assert!(outcome.success, "{}", outcome.printed);
+    assert_eq!(outcome.printed, Value::Null);
+}
+
+#[test]
+fn gc_removes_what_is_no_valid_attachment_of_its_network() {
+    let Some(node) = node("gc", SUBNET, "userspace") else { return };
+    let (stays, goes, other) = (node.container(), node.container(), node.container());
+    let result = node.add(&stays);
+    node.add(&goes);
+    let mut config = node.config("1.1.0", &own_addresses());
+    config["name"] = json!("other");
+    assert!(node.call("ADD", &other, &config).success);
+    let mut config = node.config("1.1.0", &own_addresses());
+    config["cni.dev/valid-attachments"] = json!([{"containerID": stays.id, "ifname": "eth0"}]);
+    let outcome = node.call("GC", &goes, &config);
+    assert!(outcome.success, "{}", outcome.printed);
+    assert_eq!(node.files("pods").len(), 2);
+    assert!(node.check(&stays, &result).success);
+    goes.run("sh -c '! ip link show eth0 2>/dev/null'");
+    other.run("ip link show eth0");
+}
+
+/// The pod's address in a result.
+fn address(result: &Value) -> String {
+    result["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned()
+}
+
+/// A flow as the agent's next start writes it.
+fn next_round(flow: &str) -> String {
+    flow.replace("cookie=0x1", "cookie=0x2")
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
