@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod cni;
+pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod show;
 pub(crate) mod switch;
@@ -27,6 +28,8 @@ enum Command {
     Agent(agent::Arguments),
     /// Carry out a call of a container runtime, as a CNI plugin
     Cni(cni::Arguments),
+    /// Install the CNI plugin and its configuration
+    Install(install::Arguments),
     /// Run an OpenFlow switch alone, for ovs-ofctl or any controller
     Switch(switch::Arguments),
     /// Attach and detach ports of a running switch
@@ -60,6 +63,7 @@ impl Cli {
         match self.command {
             Command::Agent(arguments) => arguments.run(),
             Command::Cni(arguments) => arguments.run(),
+            Command::Install(arguments) => arguments.run(),
             Command::Switch(arguments) => arguments.run(),
             Command::Port(arguments) => arguments.run(),
             Command::Detach(arguments) => arguments.run(),

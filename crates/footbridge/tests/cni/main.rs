@@ -229,3 +229,34 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines
 }
+
+#[test]
+fn install_puts_program_and_configuration_in_place_again_and_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (programs, lists) = (directory.path().join("bin"), directory.path().join("net.d"));
+    let install = |more: &[&str]| {
+        let mut command = std::process::Command::new(node::PROGRAM);
+        command.arg("install").arg("--bin-dir").arg(&programs).arg("--conf-dir").arg(&lists).args(more);
+        command.output().unwrap()
+    };
+    for _ in 0..2 {
+        assert!(install(&[]).status.success());
+        for (directory, file) in [(&programs, "footbridge"), (&lists, "10-footbridge.conflist")] {
+            let files: Vec<_> =
+                std::fs::read_dir(directory).unwrap().map(|f| f.unwrap().file_name()).collect();
+            assert_eq!(files, [file]);
+        }
+    }
+    // What was installed is the plugin.
+    let mut plugin = std::process::Command::new(programs.join("footbridge"));
+    plugin.env_clear().env("CNI_COMMAND", "VERSION");
+    let outcome = node::call(plugin, &json!({"cniVersion": "1.0.0"}));
+    let versions = json!(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
+    assert_eq!(outcome.printed, json!({"cniVersion": "1.0.0", "supportedVersions": versions}));
+    // A configuration that is none replaces nothing.
+    let list = std::fs::read(lists.join("10-footbridge.conflist")).unwrap();
+    let wrong = directory.path().join("wrong");
+    std::fs::write(&wrong, "{}").unwrap();
+    assert!(!install(&["--config", wrong.to_str().unwrap()]).status.success());
+    assert_eq!(std::fs::read(lists.join("10-footbridge.conflist")).unwrap(), list);
+}
