@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
+mod chained;
+mod crash;
 mod node;
 
 use node::{Container, Node, lacking, own_addresses};
@@ -92,6 +94,14 @@ fn check_sees_what_is_not_as_it_was_added() {
     found("default route");
     container.run("ip route add default via 10.222.1.1");
     assert_eq!(check(), None);
+    node.ofctl(&[
+        "--strict",
+        "del-flows",
+        "br-int",
+        "table=70,priority=200,ip,dl_dst=aa:bb:cc:dd:ee:ff,nw_dst=10.222.1.2",
+    ]);
+    found("table=70");
+    assert_eq!(check(), None, "the agent has put it back");
     container.run("ip link set eth0 mtu 1300");
     found("MTU");
     container.run("ip link set eth0 mtu 1450");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -162,9 +162,40 @@ impl Node {
         plugin
     }
 
+    /// Another's plugin for a call, in the node's namespace, where it works.
+    pub(crate) fn others_plugin(&self, program: &Path, command: &str, container: &Container) -> Command {
+        let ours = self.plugin(command, container);
+        let mut plugin = Command::new("ip");
+        plugin.args(["netns", "exec", &self.name]).arg(program);
+        plugin.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        plugin
+    }
+
+    /// Another machine on the node's segment.
+    pub(crate) fn neighbour(&self, address: &str) -> Container {
+        let (neighbour, n) = (self.container(), &self.name);
+        let namespace = &neighbour.namespace;
+        shell(&format!(
+            "ip -n {n} link set underlay netns {namespace} && ip -n {namespace} addr add {address} dev underlay && \
+             ip -n {namespace} link set underlay up"
+        ));
+        neighbour
+    }
+
     /// One call of the plugin.
     pub(crate) fn call(&self, command: &str, container: &Container, config: &Value) -> Outcome {
         call(self.plugin(command, container), config)
+    }
+
+    /// Begin a call of the plugin.
+    pub(crate) fn start_call(&self, command: &str, container: &Container, config: &Value) -> Child {
+        start(self.plugin(command, container), config)
+    }
+
+    /// How many descriptors the agent has open.
+    pub(crate) fn agents_descriptors(&self) -> usize {
+        let pid = self.agent.as_ref().unwrap().id();
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
     }
 
     /// An ADD that has to succeed.
@@ -192,6 +223,13 @@ impl Node {
     pub(crate) fn flows(&self) -> Vec<String> {
         let output = self.footbridge(&["flows"]);
         output.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// `ovs-ofctl` with the node's bridge.
+    pub(crate) fn ofctl(&self, arguments: &[&str]) {
+        let mut ofctl = Command::new("ovs-ofctl");
+        let output = ofctl.args(arguments).env("OVS_RUNDIR", self.path("run")).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// A command of this program that asks the agent.
@@ -264,6 +302,40 @@ impl Container {
     pub(crate) fn run(&self, command: &str) -> String {
         shell(&format!("ip netns exec {} {command}", self.namespace))
     }
+
+    /// A command that runs inside until it is dropped.
+    pub(crate) fn spawn(&self, command: &str) -> Running {
+        let mut process = Command::new("ip");
+        process.args(["netns", "exec", &self.namespace]).args(command.split_whitespace());
+        Running(process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// A web server inside that says `body` to everyone.
+    pub(crate) fn serve(&self, port: u16, body: &str) -> Running {
+        let server =
+            self.spawn(&format!("{PROGRAM} lab-web --netns {} --port {port} {body}", self.namespace));
+        self.wait_listening(port);
+        server
+    }
+
+    /// Wait until somebody listens on a TCP port inside.
+    pub(crate) fn wait_listening(&self, port: u16) {
+        let start = Instant::now();
+        while self.run(&format!("ss -Htln sport = :{port}")).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(30), "nobody listens on port {port}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A process that ends when it is dropped.
+pub(crate) struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 impl Drop for Node {
@@ -285,19 +357,27 @@ pub(crate) fn own_addresses() -> Value {
 }
 
 /// Run the plugin with a configuration.
-pub(crate) fn call(mut plugin: Command, config: &Value) -> Outcome {
+pub(crate) fn call(plugin: Command, config: &Value) -> Outcome {
+    Outcome::of(start(plugin, config)).unwrap()
+}
+
+fn start(mut plugin: Command, config: &Value) -> Child {
     let mut child =
         plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    outcome(&output)
+    child
 }
 
-fn outcome(output: &Output) -> Outcome {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let printed = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    Outcome { success: output.status.success(), printed }
+impl Outcome {
+    /// What a call comes to; None where it was killed.
+    pub(crate) fn of(call: Child) -> Option<Outcome> {
+        let output = call.wait_with_output().unwrap();
+        let success = output.status.code()? == 0;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let printed = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(Outcome { success, printed })
+    }
 }
 
 pub(crate) fn shell(command: &str) -> String {

@@ -201,7 +201,9 @@ impl<'a> Delegate<'a> {
         program.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", search);
         if let Some(Record { attachment: Attachment { container, ifname }, netns, .. }) = record {
             program.env("CNI_CONTAINERID", container.as_str()).env("CNI_IFNAME", ifname.as_str());
-            program.env("CNI_NETNS", netns).env("CNI_ARGS", &self.environment.arguments);
+            // Not all arguments are this plugin's, and a DEL that fails for one of them would fail for ever.
+            let arguments = format!("IgnoreUnknown=1;{}", self.environment.arguments);
+            program.env("CNI_NETNS", netns).env("CNI_ARGS", arguments.trim_end_matches(';'));
         }
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let run = async {

@@ -20,7 +20,7 @@ use footbridge_cni::{
     AddResult, Attachment, Call, Cidr, Code, Error, NetworkConfig, Request, Target, Version,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -116,6 +116,7 @@ impl Service {
     /// Finish what was left over, for ever: pods whose ADD was cut short or whose DEL could not end, and the DELs that
     /// the plugin left while no agent ran.
     pub async fn attend(&self) {
+        let mut said: BTreeMap<Attachment, String> = BTreeMap::new();
         loop {
             self.read_deletions().await;
             for record in self.pods.all() {
@@ -124,8 +125,14 @@ impl Service {
                 // Since it was listed it may have changed.
                 let unfinished = |record: &Record| record.phase != Phase::Added;
                 let Some(record) = self.pods.get(attachment).filter(unfinished) else { continue };
-                if let Err(error) = self.remove(record).await {
-                    tracing::warn!("{attachment} can't be removed yet: {error}");
+                let outcome = self.remove(record).await.map_err(|error| error.to_string());
+                match outcome {
+                    Ok(()) => drop(said.remove(attachment)),
+                    Err(error) if said.get(attachment) == Some(&error) => {}
+                    Err(error) => {
+                        tracing::warn!("{attachment} can't be removed yet: {error}");
+                        said.insert(attachment.clone(), error);
+                    }
                 }
             }
             tokio::time::sleep(ATTEND).await;
