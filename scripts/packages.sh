@@ -11,7 +11,7 @@ OVS_PACKAGES="openvswitch-switch"
 
 # What the tests compare with, besides: Open vSwitch as an oracle, clients of other makes, the CNI's reference plugins,
 # Python for os-ken.
-TEST_PACKAGES="build-essential $OVS_PACKAGES containernetworking-plugins iptables arping iputils-ping iperf3 netcat-openbsd ethtool jq procps
+TEST_PACKAGES="build-essential $OVS_PACKAGES containernetworking-plugins iptables golang-go dpkg-dev arping iputils-ping iperf3 netcat-openbsd ethtool jq procps
     python3 python3-venv"
 
 # need PACKAGE…: install the packages that are not installed yet, and say so.

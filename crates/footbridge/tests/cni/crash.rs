@@ -60,7 +60,8 @@ impl Everywhere {
         };
         let is_pods = |name: &String| name.starts_with("pod-");
         let ports: Value = serde_json::from_str(&node.footbridge(&["ports", "--json"])).unwrap();
-        let ports = ports["ports"].as_array().unwrap().iter().map(|port| port["name"].as_str().unwrap().to_owned());
+        let ports =
+            ports["ports"].as_array().unwrap().iter().map(|port| port["name"].as_str().unwrap().to_owned());
         Everywhere {
             disk: node.files("pods").iter().map(record).collect(),
             kernel: node.pod_devices().into_iter().collect(),

@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 mod chained;
+mod cnitool;
 mod crash;
 mod node;
+mod schema;
 
 use node::{Container, Node, lacking, own_addresses};
 use serde_json::{Value, json};

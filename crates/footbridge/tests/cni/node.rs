@@ -22,7 +22,7 @@ pub(crate) fn lacking() -> Option<String> {
 
 /// A node. Dropped, it leaves nothing.
 pub(crate) struct Node {
-    name: String,
+    pub(crate) name: String,
     datapath: &'static str,
     directory: tempfile::TempDir,
     agent: Option<Child>,

@@ -323,6 +323,10 @@ impl Service {
         let invalid =
             |why: String| Error::new(Code::InvalidEnvironment, "CNI_NETNS can't be used").with_details(why);
         let file = File::from(netns.ok_or_else(|| invalid("no descriptor came with the call".to_owned()))?);
+        let kind = nix::sys::statfs::fstatfs(&file).map_err(|errno| invalid(errno.to_string()))?;
+        if kind.filesystem_type() != nix::sys::statfs::NSFS_MAGIC {
+            return Err(invalid("it is no namespace".to_owned()));
+        }
         let metadata = file.metadata().map_err(|error| invalid(error.to_string()))?;
         match (metadata.dev(), metadata.ino()) == self.home {
             true => Err(invalid("it is the node's own".to_owned())),
