@@ -8,7 +8,8 @@
 //!
 //! * Each pod is a file in the state directory ([`store`]) from before anything is made for it until everything
 //!   of it is gone. So whatever instant an agent is killed at, the next one knows what there may be: what was not
-//!   finished is taken back, what was being taken away goes on going.
+//!   finished is taken back, what was being taken away goes on going; and pods of before the
+//!   machine was started again, whose devices went with it, are taken away, though nobody may say DEL.
 //! * A pod's flows and port stand before it is announced and before ADD returns, and are gone before its
 //!   address is given to another.
 //!
@@ -47,6 +48,8 @@ use tokio::sync::{Notify, oneshot, watch};
 /// This node's pods of the CNI, and how far the bridge has followed.
 pub struct Pods {
     store: PodStore,
+    /// Which start of the machine this is (random(4)).
+    boot: String,
     inner: Mutex<Inner>,
     changed: Notify,
     passed: watch::Sender<Passed>,
@@ -75,7 +78,10 @@ pub struct Wanted {
 /// How far the reconcile loop has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Passed {
+    /// The pods of this generation were tried.
     generation: u64,
+    /// Their flows stand, and of those that were gone by then none.
+    flows: u64,
     outcome: Result<(), String>,
     network: Option<Network>,
 }
@@ -117,14 +123,14 @@ impl Pods {
     /// A file there is unreadable or damaged.
     pub fn open(state_dir: &Path) -> Result<Pods, StoreError> {
         let store = PodStore::open(state_dir)?;
-        let records = store.load()?;
-        let stands = |record: &&Record| record.phase == Phase::Added;
+        let (records, boot) = (store.load()?, store::boot()?);
+        let stands = |record: &&Record| record.stands(&boot);
         let wired = records.values().filter(stands).map(|record| record.attachment.clone()).collect();
         let last = records.values().filter_map(Record::ipv4).max();
         let inner = Inner { records, wired, generation: 1, last, questions: Vec::new() };
         let not_yet = Err("the agent is starting".to_owned());
-        let (passed, _) = watch::channel(Passed { generation: 0, outcome: not_yet, network: None });
-        Ok(Pods { store, inner: Mutex::new(inner), changed: Notify::new(), passed })
+        let (passed, _) = watch::channel(Passed { generation: 0, flows: 0, outcome: not_yet, network: None });
+        Ok(Pods { store, boot, inner: Mutex::new(inner), changed: Notify::new(), passed })
     }
 
     /// The pods that should be on the bridge of `node`.
@@ -139,9 +145,15 @@ impl Pods {
         self.changed.notified().await;
     }
 
+    /// The bridge has the flows of the pods of `generation`, and no others'.
+    pub fn programmed(&self, generation: u64) {
+        self.passed.send_modify(|passed| passed.flows = generation);
+    }
+
     /// The bridge and the host are as the pods of `generation` want them, or why not.
     pub fn passed(&self, generation: u64, network: Option<Network>, outcome: Result<(), String>) {
-        self.passed.send_replace(Passed { generation, outcome, network });
+        self.passed
+            .send_modify(|passed| *passed = Passed { generation, outcome, network, flows: passed.flows });
     }
 
     /// What was asked since the last time.
@@ -160,10 +172,23 @@ impl Pods {
         self.passed.borrow().outcome.clone().err()
     }
 
-    /// Wait until the bridge has the pods of `generation`, and has lost those that were gone by then.
+    /// Wait until the bridge and the host are as the pods of `generation` want them.
     async fn reached(&self, generation: u64, patience: Duration) -> Result<(), String> {
+        self.wait(patience, |passed| passed.generation >= generation && passed.outcome.is_ok()).await
+    }
+
+    /// Wait until the pods of `generation` were tried, whatever came of it.
+    async fn tried(&self, generation: u64, patience: Duration) -> Result<(), String> {
+        self.wait(patience, |passed| passed.generation >= generation).await
+    }
+
+    /// Wait until no flow stands of the pods that were gone by `generation`.
+    async fn flows_gone(&self, generation: u64, patience: Duration) -> Result<(), String> {
+        self.wait(patience, |passed| passed.flows >= generation).await
+    }
+
+    async fn wait(&self, patience: Duration, there: impl FnMut(&Passed) -> bool) -> Result<(), String> {
         let mut passed = self.passed.subscribe();
-        let there = |passed: &Passed| passed.generation >= generation && passed.outcome.is_ok();
         let reached = tokio::time::timeout(patience, passed.wait_for(there)).await.is_ok();
         match reached {
             true => Ok(()),
@@ -185,6 +210,11 @@ impl Pods {
     /// An attachment's record.
     fn get(&self, attachment: &Attachment) -> Option<Record> {
         self.inner().records.get(attachment).cloned()
+    }
+
+    /// Whether the pod is as its ADD left it, as far as is known here.
+    fn stands(&self, record: &Record) -> bool {
+        record.stands(&self.boot)
     }
 
     /// All records.
@@ -225,6 +255,7 @@ impl Pods {
             pod: new.pod.clone(),
             netns: new.netns.to_owned(),
             addressing: new.addressing,
+            boot: self.boot.clone(),
             phase: Phase::Adding,
         };
         self.store.save(&record)?;

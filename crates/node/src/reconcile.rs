@@ -137,7 +137,7 @@ impl Reconciler {
         loop {
             self.read_cluster(&mut source);
             let wanted = self.pods.wanted(&self.config.node);
-            let passed = self.pass(&wanted.pods).await;
+            let passed = self.pass(&wanted).await;
             self.tell_pods(&wanted, &passed);
             let pause = match passed {
                 Ok(true) => {
@@ -207,7 +207,8 @@ impl Reconciler {
     }
 
     /// One comparison of everything; whether there was a cluster to compare with.
-    async fn pass(&mut self, local: &[Pod]) -> Result<bool, PassError> {
+    async fn pass(&mut self, wanted: &Wanted) -> Result<bool, PassError> {
+        let local = wanted.pods.as_slice();
         let Some(cluster) = &self.cluster else { return Ok(false) };
         let ports = self.ports.updated(cluster.pods_on(&self.config.node).chain(local))?;
         let state = NodeState::derive(cluster, local, &self.config, &ports, self.round)?;
@@ -222,9 +223,10 @@ impl Reconciler {
         if changes > 0 {
             tracing::info!(changes, "flows changed");
         }
+        self.pods.programmed(wanted.generation);
         let (desired, actual) = self.shape_host(&state, wiring).await?;
-        self.attach_ports(&state, &desired, &actual).await?;
         self.network = Some(self.network_of(&state, &desired, local));
+        self.attach_ports(&state, &desired, &actual).await?;
         if !self.round_stored {
             self.store.save_round(self.round)?;
             self.round_stored = true;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a socket can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,11 @@ impl Drop for SocketFile {
     }
 }
 
+/// How often somebody is met there before he is taken for alive. One that was killed while it started a program has left a
+/// child, which holds the socket for as long as it takes to become that program.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
+
 /// Refuse where somebody listens at `path`, or where it is no socket.
 fn refuse_living(path: &Path) -> Result<(), ServerError> {
     let path = path.to_owned();
@@ -81,9 +87,14 @@ fn refuse_living(path: &Path) -> Result<(), ServerError> {
         Ok(file) if !file.file_type().is_socket() => return Err(ServerError::NotASocket { path }),
         Ok(_) => {}
     }
-    match UnixStream::connect(&path) {
-        Ok(_) => Err(ServerError::InUse { path }),
-        Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
-        Err(source) => Err(ServerError::Listen { path, source }),
+    for _ in 0..LOOKS {
+        match UnixStream::connect(&path) {
+            Ok(_) => std::thread::sleep(BETWEEN_LOOKS),
+            Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+                return Ok(());
+            }
+            Err(source) => return Err(ServerError::Listen { path, source }),
+        }
     }
+    Err(ServerError::InUse { path })
 }

@@ -123,8 +123,8 @@ fn a_thousand_pods_that_come_and_go_leave_nothing() {
                 });
             }
         });
-        let everywhere = Everywhere::of(&node);
-        assert!(everywhere.agree() && everywhere.disk.is_empty(), "{everywhere:?}");
+        node.wait("ports are gone", || Everywhere::of(&node).agree());
+        assert_eq!(node.files("pods"), [""; 0]);
         assert_eq!((node.flows(), node.devices()), (flows, devices));
         node.wait("descriptors are closed", || node.agents_descriptors() <= descriptors);
         node.wait("guards are gone", || !node.run("nft list tables").contains("pod-"));
@@ -173,8 +173,7 @@ fn kills_at_any_instant_leave_disk_kernel_and_flows_agreed() {
             }
             node.wait_ready();
             node.wait("what was cut short is finished", || settled(&node));
-            let everywhere = Everywhere::of(&node);
-            assert!(everywhere.agree(), "round {round}: {everywhere:#?}\n{}", node.log());
+            node.wait(&format!("round {round}: all agree"), || Everywhere::of(&node).agree());
             for (container, known) in &containers {
                 let there = node.files("pods").iter().any(|file| file.starts_with(&container.id));
                 match known {
@@ -195,8 +194,8 @@ fn kills_at_any_instant_leave_disk_kernel_and_flows_agreed() {
             }
         }
         containers.iter().for_each(|(container, _)| node.del(container));
-        let everywhere = Everywhere::of(&node);
-        assert!(everywhere.agree() && everywhere.disk.is_empty(), "{everywhere:?}");
+        node.wait("ports are gone", || Everywhere::of(&node).agree());
+        assert_eq!(node.files("pods"), [""; 0]);
     }
 }
 

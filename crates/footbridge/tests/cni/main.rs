@@ -272,3 +272,82 @@ fn install_puts_program_and_configuration_in_place_again_and_again() {
     assert!(!install(&["--config", wrong.to_str().unwrap()]).status.success());
     assert_eq!(std::fs::read(lists.join("10-footbridge.conflist")).unwrap(), list);
 }
+
+#[test]
+fn pods_of_before_the_machine_was_started_again_are_taken_away() {
+    let Some(mut node) = node("reboot", SUBNET, "userspace") else { return };
+    let container = node.container();
+    node.add(&container);
+    node.stop_agent();
+    // As a reboot leaves it: namespaces and devices are gone, the state directory is not.
+    node.remove(&container);
+    let file = node.path("state/pods").join(&node.files("pods")[0]);
+    let record = std::fs::read_to_string(&file).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    std::fs::write(&file, record.replace(boot.trim(), "another")).unwrap();
+    node.start_agent();
+    node.wait_ready();
+    node.wait("the pod is gone", || node.files("pods").is_empty());
+    assert!(!node.flows().iter().any(|flow| flow.contains("pod-")));
+}
+
+#[test]
+fn a_pod_is_announced_behind_its_guard() {
+    let Some(node) = node("announce", SUBNET, "userspace") else { return };
+    let container = node.container();
+    let capture = node.capture_arp();
+    let result = node.add(&container);
+    // What comes to the gateway has passed table 10: the pod's flows stood before it spoke.
+    let line = format!("Request who-has {0} tell {0}", address(&result));
+    node.wait(&line, || capture.text().contains(&line));
+}
+
+#[test]
+fn trouble_elsewhere_keeps_no_pod_from_its_network() {
+    let Some(mut node) = node("trouble", SUBNET, "userspace") else { return };
+    let goes = node.container();
+    node.add(&goes);
+    node.stop_agent();
+    // Somebody has the tunnels' port, so that the loop never comes to an end without an error.
+    let _other = node.spawn("nc -u -l -k 4789");
+    node.wait("the port is taken", || !node.run("ss -Huln sport = :4789").is_empty());
+    node.start_agent();
+    let status = || node.call("STATUS", &goes, &node.config("1.1.0", &own_addresses())).printed;
+    node.wait("the agent says what is wrong", || status()["code"] == 51);
+    assert!(status()["details"].as_str().unwrap().contains("4789"), "{}", status());
+    let comes = node.container();
+    node.add(&comes);
+    comes.run("ping -c 1 -W 2 10.222.1.1");
+    node.del(&goes);
+    assert_eq!(node.files("pods").len(), 1);
+}
+
+#[test]
+fn the_socket_is_roots_and_what_is_no_call_harms_nobody() {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+    let Some(node) = node("socket", SUBNET, "userspace") else { return };
+    let mode = |name: &str| std::fs::metadata(node.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("run"), mode("run/cni.sock")), (0o700, 0o600));
+    let tell = |bytes: &[u8]| {
+        let mut stream = std::os::unix::net::UnixStream::connect(node.path("run/cni.sock")).unwrap();
+        // It may hang up before all is written.
+        drop(stream.write_all(bytes));
+        drop(stream.shutdown(std::net::Shutdown::Write));
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+        String::from_utf8_lossy(answer.get(4..).unwrap_or_default()).into_owned()
+    };
+    let framed = |text: &str| [&u32::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
+    assert!(tell(&framed("{}")).contains("no request"));
+    let add = json!({"environment": {"CNI_COMMAND": "ADD"}, "config": "{}"});
+    assert!(tell(&framed(&add.to_string())).contains("CNI_CONTAINERID"), "the agent reads the call again");
+    let whole =
+        json!({"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "a", "CNI_IFNAME": "eth0", "CNI_NETNS": "/x"});
+    let add = json!({"environment": whole, "config": node.config("1.0.0", &own_addresses()).to_string()});
+    assert!(tell(&framed(&add.to_string())).contains("no descriptor came"));
+    assert_eq!(tell(&[0xff; 64]), "", "too long to be one");
+    assert_eq!(tell(&[0, 0, 1, 0, b'{']), "", "cut short");
+    assert_eq!(tell(&[]), "");
+    node.add(&node.container());
+}

@@ -182,6 +182,24 @@ impl Node {
         neighbour
     }
 
+    /// What ARP comes to the gateway, from now on.
+    pub(crate) fn capture_arp(&self) -> Capture {
+        let path = self.path("capture");
+        let command = ["netns", "exec", &self.name, "tcpdump", "-nli", "antrea-gw0", "arp"];
+        let stderr = File::create(self.path("tcpdump")).unwrap();
+        let process = Command::new("ip")
+            .args(command)
+            .stdin(Stdio::null())
+            .stdout(File::create(&path).unwrap())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let listening = || fs::read_to_string(self.path("tcpdump")).unwrap().contains("listening on");
+        let capture = Capture { _process: Running(process), path };
+        self.wait("tcpdump listens", listening);
+        capture
+    }
+
     /// One call of the plugin.
     pub(crate) fn call(&self, command: &str, container: &Container, config: &Value) -> Outcome {
         call(self.plugin(command, container), config)
@@ -245,6 +263,11 @@ impl Node {
         shell(&format!("ip netns exec {} {command}", self.name))
     }
 
+    /// A command that runs in the node's namespace until it is dropped.
+    pub(crate) fn spawn(&self, command: &str) -> Running {
+        spawn(&self.name, command)
+    }
+
     /// The node's devices.
     pub(crate) fn devices(&self) -> Vec<String> {
         let listed: Value = serde_json::from_str(&self.run("ip -j link show")).unwrap();
@@ -305,9 +328,7 @@ impl Container {
 
     /// A command that runs inside until it is dropped.
     pub(crate) fn spawn(&self, command: &str) -> Running {
-        let mut process = Command::new("ip");
-        process.args(["netns", "exec", &self.namespace]).args(command.split_whitespace());
-        Running(process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        spawn(&self.namespace, command)
     }
 
     /// A web server inside that says `body` to everyone.
@@ -328,8 +349,27 @@ impl Container {
     }
 }
 
+fn spawn(namespace: &str, command: &str) -> Running {
+    let mut process = Command::new("ip");
+    process.args(["netns", "exec", namespace]).args(command.split_whitespace());
+    Running(process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
 /// A process that ends when it is dropped.
 pub(crate) struct Running(Child);
+
+/// A capture that goes on until it is dropped.
+pub(crate) struct Capture {
+    _process: Running,
+    path: PathBuf,
+}
+
+impl Capture {
+    /// What tcpdump has printed.
+    pub(crate) fn text(&self) -> String {
+        fs::read_to_string(&self.path).unwrap()
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

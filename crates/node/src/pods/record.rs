@@ -35,6 +35,8 @@ pub struct Record {
     pub mtu: u32,
     /// Where the address comes from, and goes back to.
     pub addressing: Addressing,
+    /// Which start of the machine it was made in.
+    pub boot: String,
     /// How far it is.
     pub phase: Phase,
 }
@@ -104,6 +106,11 @@ impl Record {
     /// The pod's address.
     pub fn ipv4(&self) -> Option<Ipv4Addr> {
         self.address.as_ref().map(|address| address.address)
+    }
+
+    /// Whether its ADD has succeeded, in this start of the machine; no device outlives one.
+    pub(super) fn stands(&self, boot: &str) -> bool {
+        self.phase == Phase::Added && self.boot == boot
     }
 
     /// What tells it from every other.

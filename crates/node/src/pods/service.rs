@@ -123,7 +123,7 @@ impl Service {
                 let attachment = &record.attachment;
                 let Some(_turn) = self.turns.take_now(attachment) else { continue };
                 // Since it was listed it may have changed.
-                let unfinished = |record: &Record| record.phase != Phase::Added;
+                let unfinished = |record: &Record| !self.pods.stands(record);
                 let Some(record) = self.pods.get(attachment).filter(unfinished) else { continue };
                 let outcome = self.remove(record).await.map_err(|error| error.to_string());
                 match outcome {
@@ -144,7 +144,7 @@ impl Service {
         let network = self.pods.network().map_err(not_ready)?;
         let before = config.prev_result.as_ref().map(AddResult::parse).transpose()?.unwrap_or_default();
         if let Some(standing) = self.pods.get(&target.attachment) {
-            if standing.phase == Phase::Added && self.compare(&standing, &netns).await.is_ok() {
+            if self.pods.stands(&standing) && self.compare(&standing, &netns).await.is_ok() {
                 return Ok(standing.result(config.dns.clone()).after(before).print(config.version));
             }
             self.remove(standing).await?;
@@ -193,13 +193,25 @@ impl Service {
         self.devices.create(&record.interface, &pod, netns.as_fd()).await?;
         device::configure(netns, pod, address.clone()).await?;
         let generation = self.pods.wire(&record.attachment);
-        self.pods.reached(generation, PATIENCE).await.map_err(|why| {
-            Error::new(Code::TryAgainLater, "the bridge does not take the pod").with_details(why)
-        })?;
+        self.bridged(&record, generation, netns).await?;
         device::announce(netns, record.attachment.ifname.clone(), record.mac, address.address).await?;
         let record = Record { phase: Phase::Added, ..record };
         self.pods.put(record.clone())?;
         Ok(record)
+    }
+
+    /// Wait until the bridge has the pod. What else hinders the reconcile loop is no matter of this pod's.
+    async fn bridged(&self, record: &Record, generation: u64, netns: &OwnedFd) -> Result<(), Error> {
+        let not_taken =
+            |why| Error::new(Code::TryAgainLater, "the bridge does not take the pod").with_details(why);
+        self.pods.tried(generation, PATIENCE).await.map_err(not_taken)?;
+        if let Some(trouble) = self.pods.trouble()
+            && self.compare(record, netns).await.is_ok()
+        {
+            tracing::warn!("{} is attached, though not all is as it should be: {trouble}", record.attachment);
+            return Ok(());
+        }
+        self.pods.reached(generation, PATIENCE).await.map_err(not_taken)
     }
 
     async fn delete(&self, attachment: &Attachment) -> Result<(), Error> {
@@ -222,14 +234,14 @@ impl Service {
         }
         let generation = self.pods.unwire(&record.attachment);
         self.devices.delete(&record.interface).await?;
-        self.pods.reached(generation, DEL_PATIENCE).await.map_err(not_ready)?;
+        self.pods.flows_gone(generation, DEL_PATIENCE).await.map_err(not_ready)?;
         ipam::del(&record).await?;
         Ok(self.pods.forget(&record.attachment)?)
     }
 
     async fn check(&self, target: &Target, config: &NetworkConfig, netns: OwnedFd) -> Result<(), Error> {
         let _turn = self.turns.take(&target.attachment).await;
-        let record = self.pods.get(&target.attachment).filter(|record| record.phase == Phase::Added);
+        let record = self.pods.get(&target.attachment).filter(|record| self.pods.stands(record));
         let record = record.ok_or_else(|| not_as_added(format!("{} is not known", target.attachment)))?;
         let previous = AddResult::parse(config.prev_result.as_ref().unwrap_or(&Value::Null))?;
         said(&record, &previous).map_err(not_as_added)?;

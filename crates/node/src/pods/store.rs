@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 const PODS: &str = "pods";
 const DELETIONS: &str = "deletions";
+/// Another text at each start of the machine.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// Files have this ending.
 const ENDING: &str = "json";
 /// While they are being written they have another.
@@ -63,6 +65,13 @@ impl PodStore {
     fn path(&self, attachment: &Attachment) -> PathBuf {
         self.directory.join(file_name(attachment))
     }
+}
+
+/// Which start of the machine this is.
+pub(super) fn boot() -> Result<String, StoreError> {
+    let path = Path::new(BOOT);
+    let text = fs::read_to_string(path).map_err(|source| io_error("read", path, source))?;
+    Ok(text.trim().to_owned())
 }
 
 /// Leave a DEL for the agent, in the state directory that it has.
