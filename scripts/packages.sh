@@ -9,9 +9,11 @@ LAB_PACKAGES="nftables iproute2 tcpdump curl"
 # What the lab runs besides with --bridge ovs.
 OVS_PACKAGES="openvswitch-switch"
 
-# What the tests compare with, besides: Open vSwitch as an oracle, clients of other makes, the CNI's reference plugins,
-# Python for os-ken.
-TEST_PACKAGES="build-essential $OVS_PACKAGES containernetworking-plugins iptables golang-go dpkg-dev arping iputils-ping iperf3 netcat-openbsd ethtool jq procps
+# What the CNI plugin is tested with: the reference plugins, containerd, and what builds cnitool.
+CNI_PACKAGES="containernetworking-plugins iptables containerd runc busybox-static golang-go dpkg-dev"
+
+# What the tests compare with, besides: Open vSwitch as an oracle, clients of other makes, Python for os-ken.
+TEST_PACKAGES="build-essential $OVS_PACKAGES $CNI_PACKAGES arping iputils-ping iperf3 netcat-openbsd ethtool jq procps
     python3 python3-venv"
 
 # need PACKAGE…: install the packages that are not installed yet, and say so.

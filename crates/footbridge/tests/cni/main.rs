@@ -6,6 +6,7 @@
 
 mod chained;
 mod cnitool;
+mod containerd;
 mod crash;
 mod node;
 mod schema;
