@@ -358,3 +358,6 @@ impl Inner {
         Err(BeginError::Mac { mac, by })
     }
 }
+
+#[cfg(test)]
+mod tests;

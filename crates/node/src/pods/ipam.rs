@@ -249,6 +249,9 @@ fn find(plugin: &str, environment: &Environment) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pods::Phase;
+    use footbridge_cni::{Call, Request};
+    use footbridge_openflow::MacAddr;
     use std::collections::BTreeSet;
     use std::net::Ipv4Addr;
 
@@ -260,6 +263,64 @@ mod tests {
             taken: [Ipv4Addr::new(10, 222, 1, 9)].into(),
             reserved_macs: BTreeSet::new(),
         }
+    }
+
+    fn chosen(keys: &Value, begun: &[Addressing]) -> Addressing {
+        let mut config = json!({"cniVersion": "1.1.0", "name": "pods", "type": "footbridge"});
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        let variables = [("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "a"), ("CNI_IFNAME", "eth0")];
+        let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let request = Request { environment, config: config.to_string() };
+        let Ok(Call::Del(target, config)) = Call::parse(&request) else { panic!("{config} is no DEL") };
+        let record = |addressing: &Addressing| Record {
+            attachment: target.attachment.clone(),
+            network: "pods".to_owned(),
+            pod: target.pod.clone(),
+            netns: "/run/netns/a".into(),
+            interface: "a-000000".to_owned(),
+            mac: MacAddr([2, 0, 0, 0, 0, 9]),
+            address: None,
+            mtu: 1450,
+            addressing: addressing.clone(),
+            boot: String::new(),
+            phase: Phase::Added,
+        };
+        let others: Vec<Record> = begun.iter().map(record).collect();
+        choose(&config, &target.environment, &network(), Path::new("/state"), &others)
+    }
+
+    #[test]
+    fn the_allocator_that_was_begun_with_goes_on_unless_another_is_named() {
+        let host_local = chosen(&json!({"ipam": {"type": "host-local"}}), &[]);
+        assert_eq!(
+            chosen(&json!({"ipam": {"type": "footbridge"}}), std::slice::from_ref(&host_local)),
+            Addressing::Own
+        );
+        assert_eq!(chosen(&json!({}), &[Addressing::Own]), Addressing::Own);
+        let Addressing::Delegated { plugin, config, .. } = chosen(&json!({}), &[host_local]) else {
+            panic!()
+        };
+        assert_eq!(plugin, "host-local");
+        assert_eq!(config["ipam"]["dataDir"], "/state/host-local");
+    }
+
+    #[test]
+    fn a_plugin_is_told_the_nodes_subnet_where_it_is_told_no_other() {
+        let told = |ipam: Value| match chosen(&json!({"ipam": ipam, "prevResult": {}}), &[]) {
+            Addressing::Delegated { config, .. } => config,
+            Addressing::Own => panic!("another was named"),
+        };
+        let config = told(json!({"type": "host-local", "dataDir": "/elsewhere"}));
+        assert_eq!(config["cniVersion"], "0.4.0");
+        assert_eq!(config.get("prevResult"), None);
+        let ranges = json!([[{"subnet": "10.222.1.0/24", "gateway": "10.222.1.1"}]]);
+        assert_eq!(config["ipam"], json!({"type": "host-local", "dataDir": "/elsewhere", "ranges": ranges}));
+        let own = json!({"type": "host-local", "subnet": "10.222.1.0/25"});
+        assert_eq!(told(own.clone())["ipam"], own);
+        let other = json!({"type": "static"});
+        assert_eq!(told(other.clone())["ipam"], other);
     }
 
     fn answer(address: &str, gateway: Option<&str>) -> Result<PodAddress, String> {
