@@ -14,7 +14,6 @@ pub const MAX_CONFIG: usize = 4 << 20;
 
 /// A call as the plugin got it, word for word. The agent reads it again: it takes nobody's reading for its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Request {
     /// The environment's variables that begin with `CNI_`.
     pub environment: BTreeMap<String, String>,

@@ -78,7 +78,6 @@ impl TryFrom<u32> for Code {
 
 /// An error as the runtime is told it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(deny_unknown_fields)]
 #[error("{msg}{}{details}", if details.is_empty() { "" } else { ": " })]
 pub struct Error {
     code: Code,

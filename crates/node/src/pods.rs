@@ -182,9 +182,10 @@ impl Pods {
         self.wait(patience, |passed| passed.generation >= generation).await
     }
 
-    /// Wait until no flow stands of the pods that were gone by `generation`.
-    async fn flows_gone(&self, generation: u64, patience: Duration) -> Result<(), String> {
-        self.wait(patience, |passed| passed.flows >= generation).await
+    /// Wait until no flow stands of the pods that were gone by `generation`, and their ports were taken off if that
+    /// can be.
+    async fn gone(&self, generation: u64, patience: Duration) -> Result<(), String> {
+        self.wait(patience, |passed| passed.flows >= generation && passed.generation >= generation).await
     }
 
     async fn wait(&self, patience: Duration, there: impl FnMut(&Passed) -> bool) -> Result<(), String> {

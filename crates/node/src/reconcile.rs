@@ -277,11 +277,7 @@ impl Reconciler {
         let pod =
             pod.and_then(|pod| state.pods.iter().find(|p| Some(&p.interface) == pod.interface.as_ref()));
         let Some(pod) = pod else { return Ok(vec!["the pod".to_owned()]) };
-        // The pod's own flows are those that would not be there without it.
-        let mut without = state.clone();
-        without.pods.retain(|other| other != pod);
-        let others = tables::flows(&without);
-        let flows: Vec<_> = tables::flows(state).into_iter().filter(|flow| !others.contains(flow)).collect();
+        let flows = tables::flows_of(state, pod);
         self.bridge.lacking(&flows, pod.port, &pod.interface).await
     }
 

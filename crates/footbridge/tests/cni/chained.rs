@@ -117,6 +117,13 @@ fn a_host_port_leads_to_the_pod() {
         let client = node.neighbour("10.79.1.9/24");
         let fetch = "curl -s -m 5 http://10.79.1.201:8080/";
         assert_eq!(client.run(fetch), "hello");
+        // From the node itself, from another pod and from the pod that serves.
+        let other = node.container();
+        node.add(&other);
+        assert_eq!(node.run(fetch), "hello");
+        assert_eq!(node.run("curl -s -m 5 http://127.0.0.1:8080/"), "hello");
+        assert_eq!(other.run(fetch), "hello");
+        assert_eq!(container.run(fetch), "hello");
         check_and_del_list(&node, &list, &container, &more, &result);
         client.run(&format!("sh -c '! {fetch}'"));
         drop(server);

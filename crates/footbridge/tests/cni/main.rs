@@ -9,6 +9,7 @@ mod cnitool;
 mod containerd;
 mod crash;
 mod node;
+mod open_vswitch;
 mod schema;
 
 use node::{Container, Node, lacking, own_addresses};

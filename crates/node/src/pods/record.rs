@@ -14,7 +14,6 @@ use std::path::PathBuf;
 
 /// A pod's attachment to this node's network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Record {
     /// Which container's interface.
     pub attachment: Attachment,

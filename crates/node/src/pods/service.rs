@@ -234,7 +234,7 @@ impl Service {
         }
         let generation = self.pods.unwire(&record.attachment);
         self.devices.delete(&record.interface).await?;
-        self.pods.flows_gone(generation, DEL_PATIENCE).await.map_err(not_ready)?;
+        self.pods.gone(generation, DEL_PATIENCE).await.map_err(not_ready)?;
         ipam::del(&record).await?;
         Ok(self.pods.forget(&record.attachment)?)
     }

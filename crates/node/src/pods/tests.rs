@@ -125,7 +125,8 @@ async fn who_waits_hears_of_the_pass_that_had_his_pod() {
     pods.passed(generation, Some(network()), Ok(()));
     assert_eq!(pods.reached(generation, soon).await, Ok(()));
     let gone = pods.unwire(&a);
-    assert!(pods.flows_gone(gone, soon).await.is_err());
+    pods.passed(gone, Some(network()), Err("no bridge".to_owned()));
+    assert!(pods.gone(gone, soon).await.is_err());
     pods.programmed(gone);
-    assert_eq!(pods.flows_gone(gone, soon).await, Ok(()), "whatever becomes of the rest of the pass");
+    assert_eq!(pods.gone(gone, soon).await, Ok(()), "whatever else went wrong");
 }

@@ -91,3 +91,12 @@ fn a_peer_without_subnet_or_address_has_no_flow_and_is_waited_for() {
     );
     assert!(!flows(&waiting).iter().any(|f| f.cookie >> 40 & 0xff == Category::Node as u64));
 }
+
+#[test]
+fn a_pods_own_flows_are_its_two_guards_and_its_ways() {
+    let state = state(ARTICLE, "worker1");
+    for pod in &state.pods {
+        let own: Vec<u8> = flows_of(&state, pod).iter().map(|flow| flow.table).collect();
+        assert_eq!(own, [0, 10, 10, 70, 80], "{}", pod.name);
+    }
+}
