@@ -108,8 +108,8 @@ pub(super) async fn check(record: &Record) -> Result<(), IpamError> {
     delegate.run("CHECK", Some(record), config).await.map(drop)
 }
 
-/// Hand STATUS or GC on to the plugin that the configuration names, as section 4 wants it. One that does not know the
-/// command has nothing to say to it.
+/// Hand STATUS or GC on to the plugin that the configuration names, as section 4 wants it, if it knows the configuration's
+/// version, and with that these commands.
 pub(super) async fn pass_on(
     command: &'static str,
     config: &NetworkConfig,
@@ -117,15 +117,21 @@ pub(super) async fn pass_on(
 ) -> Result<(), IpamError> {
     let Some(ipam) = config.ipam.as_ref().filter(|ipam| ipam.plugin != OWN) else { return Ok(()) };
     let delegate = Delegate { plugin: &ipam.plugin, config: &config.raw, environment };
-    match delegate.run(command, None, config.raw.clone()).await {
-        Err(IpamError::Failed { code: INCOMPATIBLE | INVALID_ENVIRONMENT, .. }) => Ok(()),
-        outcome => outcome.map(drop),
+    let answer = delegate.run("VERSION", None, config.raw.clone()).await?;
+    let known: Versions = serde_json::from_slice(&answer)
+        .map_err(|error| IpamError::Answer { plugin: ipam.plugin.clone(), why: error.to_string() })?;
+    match known.supported.iter().any(|version| version == config.version.text()) {
+        true => delegate.run(command, None, config.raw.clone()).await.map(drop),
+        false => Ok(()),
     }
 }
 
-/// The specification's codes of a plugin that is older than the command.
-const INCOMPATIBLE: u32 = 1;
-const INVALID_ENVIRONMENT: u32 = 4;
+/// What a plugin prints at VERSION.
+#[derive(Deserialize)]
+struct Versions {
+    #[serde(rename = "supportedVersions")]
+    supported: Vec<String>,
+}
 
 /// The address that the result has for a pod of this node.
 fn usable(result: AddResult, network: &Network) -> Result<PodAddress, String> {

@@ -19,6 +19,7 @@ use crate::store::StoreError;
 use footbridge_cni::{
     AddResult, Attachment, Call, Cidr, Code, Error, NetworkConfig, Request, Target, Version,
 };
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -234,6 +235,8 @@ impl Service {
         }
         let generation = self.pods.unwire(&record.attachment);
         self.devices.delete(&record.interface).await?;
+        // Before the loop has ever come round there is no saying how long it will be.
+        self.pods.network().map_err(not_ready)?;
         self.pods.gone(generation, DEL_PATIENCE).await.map_err(not_ready)?;
         ipam::del(&record).await?;
         Ok(self.pods.forget(&record.attachment)?)
@@ -313,20 +316,23 @@ impl Service {
             Ok(left) => left,
             Err(error) => return tracing::error!("{error}"),
         };
-        for (path, text) in left {
-            let request: Result<Request, _> = serde_json::from_str(&text);
-            let done = match request.map(|request| Call::parse(&request)) {
-                Ok(Ok(Call::Del(target, _))) => self.delete(&target.attachment).await,
-                other => {
-                    tracing::error!("{} is no DEL and is dropped: {other:?}", path.display());
-                    Ok(())
-                }
-            };
-            match done.map(|()| store::remove(&path)) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!("{error}"),
-                Err(error) => tracing::error!("{} is tried again: {error}", path.display()),
+        // Side by side, so that all together wait no longer than one.
+        join_all(left.iter().map(|(path, text)| self.read_deletion(path, text))).await;
+    }
+
+    async fn read_deletion(&self, path: &Path, text: &str) {
+        let request: Result<Request, _> = serde_json::from_str(text);
+        let done = match request.map(|request| Call::parse(&request)) {
+            Ok(Ok(Call::Del(target, _))) => self.delete(&target.attachment).await,
+            other => {
+                tracing::error!("{} is no DEL and is dropped: {other:?}", path.display());
+                Ok(())
             }
+        };
+        match done.map(|()| store::remove(path)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("{error}"),
+            Err(error) => tracing::error!("{} is tried again: {error}", path.display()),
         }
     }
 
