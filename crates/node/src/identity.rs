@@ -120,6 +120,11 @@ impl PortAssignments {
         Ok(next)
     }
 
+    /// Whether each of these is in `other`, too.
+    pub fn is_part_of(&self, other: &PortAssignments) -> bool {
+        self.ports.iter().all(|(pod, port)| other.ports.get(pod) == Some(port))
+    }
+
     /// A pod's port.
     pub fn get(&self, pod: &Pod) -> Option<PortNo> {
         self.ports.get(&key(pod)).map(|port| PortNo(u32::from(*port)))
@@ -186,6 +191,7 @@ mod tests {
         assert_eq!((second.get(&a), second.get(&b)), (None, Some(PortNo(4))));
         let third = second.updated([&b, &c]).unwrap();
         assert_eq!(third.get(&c), Some(PortNo(5)), "3 was another's a moment ago");
+        assert!(second.is_part_of(&first) && !third.is_part_of(&first));
     }
 
     #[test]

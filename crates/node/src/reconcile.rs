@@ -212,9 +212,14 @@ impl Reconciler {
         let Some(cluster) = &self.cluster else { return Ok(false) };
         let ports = self.ports.updated(cluster.pods_on(&self.config.node).chain(local))?;
         let state = NodeState::derive(cluster, local, &self.config, &ports, self.round)?;
+        let mut unsaved = None;
         if ports != self.ports {
-            self.store.save_ports(&ports)?;
-            self.ports = ports;
+            match self.store.save_ports(&ports) {
+                Ok(()) => self.ports = ports,
+                // A full disk keeps no pod from going: its number is given up later.
+                Err(error) if ports.is_part_of(&self.ports) => unsaved = Some(error),
+                Err(error) => return Err(error.into()),
+            }
         }
         self.say_waiting(&state);
         let wiring = self.bridge.prepare(&self.config.gateway).await?;
@@ -231,7 +236,10 @@ impl Reconciler {
             self.store.save_round(self.round)?;
             self.round_stored = true;
         }
-        Ok(true)
+        match unsaved {
+            None => Ok(true),
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// What the CNI's pods have to know of their node.

@@ -107,6 +107,8 @@ fn check_sees_what_is_not_as_it_was_added() {
     found("table=70");
     assert_eq!(check(), None, "the agent has put it back");
     container.run("ip link set eth0 mtu 1300");
+    assert_eq!(check(), None, "a chained plugin may make it smaller");
+    container.run("ip link set eth0 mtu 1500");
     found("MTU");
     container.run("ip link set eth0 mtu 1450");
     container.run("ip link set eth0 address 02:00:00:00:00:09");
@@ -352,4 +354,27 @@ fn the_socket_is_roots_and_what_is_no_call_harms_nobody() {
     assert_eq!(tell(&[0, 0, 1, 0, b'{']), "", "cut short");
     assert_eq!(tell(&[]), "");
     node.add(&node.container());
+}
+
+#[test]
+fn a_full_disk_keeps_no_pod_from_going() {
+    let Some(mut node) = node("full-disk", SUBNET, "userspace") else { return };
+    node.stop_agent();
+    let state = node.path("state").display().to_string();
+    let disk = node::Mounted::tmpfs(&state, "1m");
+    node.start_agent();
+    node.wait_ready();
+    let (goes, late) = (node.container(), node.container());
+    node.add(&goes);
+    node::shell(&format!("cat /dev/zero > {state}/fill 2>/dev/null || true"));
+    let outcome = node.call("ADD", &late, &node.config("1.1.0", &own_addresses()));
+    assert_eq!(outcome.printed["code"], 104, "{}", outcome.printed);
+    late.run("sh -c '! ip link show eth0 2>/dev/null'");
+    node.del(&goes);
+    assert_eq!(node.files("pods"), [""; 0]);
+    assert_eq!(node.pod_devices(), [""; 0]);
+    node::shell(&format!("rm {state}/fill"));
+    node.add(&late);
+    node.stop_agent();
+    drop(disk);
 }

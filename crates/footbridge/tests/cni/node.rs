@@ -358,6 +358,23 @@ fn spawn(namespace: &str, command: &str) -> Running {
 /// A process that ends when it is dropped.
 pub(crate) struct Running(Child);
 
+/// A file system that is mounted until it is dropped.
+pub(crate) struct Mounted(String);
+
+impl Mounted {
+    /// One of memory, of that size.
+    pub(crate) fn tmpfs(path: &str, size: &str) -> Mounted {
+        shell(&format!("mount -t tmpfs -o size={size} none {path}"));
+        Mounted(path.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        shell(&format!("umount -l {}", self.0));
+    }
+}
+
 /// A capture that goes on until it is dropped.
 pub(crate) struct Capture {
     _process: Running,

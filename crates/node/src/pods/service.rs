@@ -85,9 +85,9 @@ impl Service {
     pub async fn answer(&self, call: Call, netns: Option<OwnedFd>) -> Result<Option<Value>, Error> {
         match call {
             Call::Add(target, config) => {
+                let netns = self.pods_namespace(netns)?;
                 // What was left to be deleted may be of the same container, or hold the last address.
                 self.read_deletions().await;
-                let netns = self.pods_namespace(netns)?;
                 self.add(&target, &config, netns).await.map(Some)
             }
             Call::Check(target, config) => {
@@ -120,23 +120,29 @@ impl Service {
         let mut said: BTreeMap<Attachment, String> = BTreeMap::new();
         loop {
             self.read_deletions().await;
-            for record in self.pods.all() {
-                let attachment = &record.attachment;
-                let Some(_turn) = self.turns.take_now(attachment) else { continue };
-                // Since it was listed it may have changed.
-                let unfinished = |record: &Record| !self.pods.stands(record);
-                let Some(record) = self.pods.get(attachment).filter(unfinished) else { continue };
-                let outcome = self.remove(record).await.map_err(|error| error.to_string());
-                match outcome {
-                    Ok(()) => drop(said.remove(attachment)),
-                    Err(error) if said.get(attachment) == Some(&error) => {}
-                    Err(error) => {
-                        tracing::warn!("{attachment} can't be removed yet: {error}");
-                        said.insert(attachment.clone(), error);
-                    }
+            let unfinished: Vec<Record> =
+                self.pods.all().into_iter().filter(|record| !self.pods.stands(record)).collect();
+            let outcomes = join_all(unfinished.iter().map(|record| self.finish(&record.attachment))).await;
+            let before = std::mem::take(&mut said);
+            for (record, why) in unfinished.into_iter().zip(outcomes) {
+                let Some(why) = why else { continue };
+                if before.get(&record.attachment) != Some(&why) {
+                    tracing::warn!("{} can't be taken away yet: {why}", record.attachment);
                 }
+                said.insert(record.attachment, why);
             }
             tokio::time::sleep(ATTEND).await;
+        }
+    }
+
+    /// Take a pod away that was left over, if it is nobody's turn with it; why that can't be, if it can't.
+    async fn finish(&self, attachment: &Attachment) -> Option<String> {
+        let _turn = self.turns.take_now(attachment)?;
+        // Since it was listed it may have changed.
+        let record = self.pods.get(attachment).filter(|record| !self.pods.stands(record))?;
+        match self.remove(record).await {
+            Ok(Removal::Done) => None,
+            Ok(Removal::Later(why)) | Err(why) => Some(why.to_string()),
         }
     }
 
@@ -148,7 +154,9 @@ impl Service {
             if self.pods.stands(&standing) && self.compare(&standing, &netns).await.is_ok() {
                 return Ok(standing.result(config.dns.clone()).after(before).print(config.version));
             }
-            self.remove(standing).await?;
+            if let Removal::Later(why) = self.remove(standing).await? {
+                return Err(why);
+            }
         }
         let record = self.begin(target, config, &network)?;
         match self.establish(record.clone(), &network, &netns).await {
@@ -158,8 +166,8 @@ impl Service {
             }
             Err(error) => {
                 let begun = self.pods.get(&target.attachment).unwrap_or(record);
-                if let Err(left) = self.remove(begun).await {
-                    tracing::warn!("what an ADD that failed has made goes later: {left}");
+                if let Ok(Removal::Later(why)) | Err(why) = self.remove(begun).await {
+                    tracing::warn!("what an ADD that failed has made goes later: {why}");
                 }
                 Err(error)
             }
@@ -218,27 +226,39 @@ impl Service {
     async fn delete(&self, attachment: &Attachment) -> Result<(), Error> {
         let _turn = self.turns.take(attachment).await;
         let Some(record) = self.pods.get(attachment) else { return Ok(()) };
-        let deleting = Record { phase: Phase::Deleting, ..record };
-        self.pods.put(deleting.clone())?;
-        // On disk it is: from here on it will go.
-        match self.remove(deleting).await {
-            Ok(()) => tracing::info!("{attachment} deleted"),
-            Err(error) => tracing::warn!("{attachment} is deleted later: {error}"),
+        match self.remove(record).await? {
+            Removal::Done => tracing::info!("{attachment} deleted"),
+            Removal::Later(why) => tracing::warn!("{attachment} is deleted later: {why}"),
         }
         Ok(())
     }
 
     /// Take away all of a pod, and its record last.
-    async fn remove(&self, record: Record) -> Result<(), Error> {
-        if record.phase != Phase::Deleting {
-            self.pods.put(Record { phase: Phase::Deleting, ..record.clone() })?;
+    ///
+    /// # Errors
+    /// It can't be done now, nor can be kept that it is to be done.
+    async fn remove(&self, record: Record) -> Result<Removal, Error> {
+        let kept = match record.phase {
+            Phase::Deleting => Ok(()),
+            Phase::Adding | Phase::Added => {
+                self.pods.put(Record { phase: Phase::Deleting, ..record.clone() })
+            }
+        };
+        // A full disk keeps nothing from being done now.
+        match (self.take_away(&record).await, kept) {
+            (Ok(()), _) => Ok(Removal::Done),
+            (Err(why), Ok(())) => Ok(Removal::Later(why)),
+            (Err(_), Err(error)) => Err(error.into()),
         }
+    }
+
+    async fn take_away(&self, record: &Record) -> Result<(), Error> {
         let generation = self.pods.unwire(&record.attachment);
         self.devices.delete(&record.interface).await?;
         // Before the loop has ever come round there is no saying how long it will be.
         self.pods.network().map_err(not_ready)?;
         self.pods.gone(generation, DEL_PATIENCE).await.map_err(not_ready)?;
-        ipam::del(&record).await?;
+        ipam::del(record).await?;
         Ok(self.pods.forget(&record.attachment)?)
     }
 
@@ -270,7 +290,8 @@ impl Service {
         for (what, is) in [
             ("state: it is down", seen.up),
             ("MAC address", seen.mac == Some(record.mac)),
-            ("MTU", seen.mtu == record.mtu),
+            // A smaller one is somebody's tuning.
+            ("MTU", seen.mtu <= record.mtu),
             ("address", seen.addresses.contains(&(address.address, address.prefix))),
             ("default route", !wants_default || seen.default_routes.contains(&address.gateway)),
         ] {
@@ -288,13 +309,13 @@ impl Service {
     /// Delete this network's pods but for the valid ones.
     async fn collect(&self, valid: &[Attachment], config: &NetworkConfig) -> Result<(), Error> {
         let valid: BTreeSet<&Attachment> = valid.iter().collect();
-        for record in self.pods.all() {
-            if record.network == config.name && !valid.contains(&record.attachment) {
-                tracing::info!(pod = %record.pod, "{} is no valid attachment any more", record.attachment);
-                self.delete(&record.attachment).await?;
-            }
+        let stale = |record: &Record| record.network == config.name && !valid.contains(&record.attachment);
+        let stale: Vec<Record> = self.pods.all().into_iter().filter(stale).collect();
+        for record in &stale {
+            tracing::info!(pod = %record.pod, "{} is no valid attachment any more", record.attachment);
         }
-        Ok(())
+        let deleted = join_all(stale.iter().map(|record| self.delete(&record.attachment))).await;
+        deleted.into_iter().collect()
     }
 
     fn status(&self) -> Result<(), Error> {
@@ -351,6 +372,14 @@ impl Service {
             false => Ok(file.into()),
         }
     }
+}
+
+/// What came of taking a pod away.
+enum Removal {
+    /// Nothing of it is left.
+    Done,
+    /// It is on disk that it is to go, but something is in its way.
+    Later(Error),
 }
 
 /// What VERSION prints, for a configuration of `version`.

@@ -160,10 +160,12 @@ fn replace(path: &Path, text: &str) -> Result<(), StoreError> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
-    written
-        .and_then(|()| fs::rename(&aside, path))
-        .and_then(|()| sync_directory_of(path))
-        .map_err(|source| io_error("write", path, source))
+    let moved = written.and_then(|()| fs::rename(&aside, path));
+    if moved.is_err() {
+        // It says better what went wrong than that this is left.
+        drop(fs::remove_file(&aside));
+    }
+    moved.and_then(|()| sync_directory_of(path)).map_err(|source| io_error("write", path, source))
 }
 
 fn sync_directory_of(path: &Path) -> io::Result<()> {
