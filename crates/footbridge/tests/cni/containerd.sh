@@ -32,6 +32,8 @@ for _ in $(seq 300); do
     [ ! -S "$work/sock" ] || break
     sleep 0.1
 done
+# To a file: of what a container prints last ctr may lose some.
 ctr -a "$work/sock" run --rm --cni --rootfs "$work/rootfs" "fb-$$" \
-    /bin/sh -c 'export PATH=/bin; ip -4 addr show eth0; ip route; ping -c 1 -W 5 10.222.1.1' ||
+    /bin/sh -c 'export PATH=/bin; { ip -4 addr show eth0; ip route; ping -c 1 -W 5 10.222.1.1; } >/seen' ||
     { tail -20 "$work/log" >&2; exit 1; }
+cat "$work/rootfs/seen"
