@@ -75,8 +75,8 @@ impl Drop for SocketFile {
 
 /// How often somebody is met there before he is taken for alive. One that was killed while it started a program has left a
 /// child, which holds the socket for as long as it takes to become that program.
-const LOOKS: u32 = 5;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Refuse where somebody listens at `path`, or where it is no socket.
 fn refuse_living(path: &Path) -> Result<(), ServerError> {
