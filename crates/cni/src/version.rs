@@ -2,6 +2,7 @@
 
 use crate::{Code, Command, Error};
 use core::fmt;
+use serde_json::{Value, json};
 
 macro_rules! versions {
     ($( $(#[$doc:meta])* $variant:ident $text:literal; )*) => {
@@ -66,6 +67,12 @@ impl Version {
         let message = format!("there is no {command} in CNI version {self}, which the configuration has");
         Err(Error::new(Code::IncompatibleVersion, message)
             .with_details(format!("{command} came with {since}")))
+    }
+
+    /// What VERSION prints, for a configuration that asks in version `asked`, spoken here or not.
+    pub fn print_all(asked: &str) -> Value {
+        let spoken: Vec<&str> = Version::ALL.iter().map(|version| version.text()).collect();
+        json!({"cniVersion": asked, "supportedVersions": spoken})
     }
 
     fn names() -> String {

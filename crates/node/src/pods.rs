@@ -28,6 +28,7 @@ pub mod service;
 mod store;
 mod transport;
 
+pub use device::DeviceError;
 pub use record::{Addressing, Phase, PodAddress, Record};
 pub use store::{remove as remove_deletion, write_deletion};
 

@@ -7,10 +7,9 @@
 use crate::lab::record::{RUN, STATE};
 use clap::Args;
 use footbridge_cni::protocol::Reply;
-use footbridge_cni::{Call, Code, Error, MAX_CONFIG, NetworkConfig, Request, Target};
+use footbridge_cni::{Call, Code, Error, MAX_CONFIG, NetworkConfig, Request, Target, Version};
 use footbridge_node::pods::client::{AskError, ask};
 use footbridge_node::pods::server::SOCKET;
-use footbridge_node::pods::service::versions;
 use footbridge_node::pods::{remove_deletion, write_deletion};
 use serde_json::Value;
 use std::fs::File;
@@ -88,7 +87,7 @@ fn answer(request: &Request) -> Result<Option<Value>, Error> {
         ask(&socket, request, netns.map(|file| file.as_fd()), PATIENCE)
     };
     let outcome = match Call::parse(request)? {
-        Call::Version(version) => return Ok(Some(versions(&version))),
+        Call::Version(asked) => return Ok(Some(Version::print_all(&asked))),
         Call::Add(target, config) | Call::Check(target, config) => {
             asked(&config, Some(&open_namespace(&target)?)).map_err(away)?
         }

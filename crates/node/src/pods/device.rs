@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 
 /// Why a pod's devices are not as they should be.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DeviceError {
+pub enum DeviceError {
     /// No netlink socket.
     #[error("can't open a netlink socket: {0}")]
     Open(#[source] io::Error),

@@ -20,7 +20,7 @@ use footbridge_cni::{
     AddResult, Attachment, Call, Cidr, Code, Error, NetworkConfig, Request, Target, Version,
 };
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
@@ -54,16 +54,11 @@ pub struct Service {
 pub enum ServiceError {
     /// The kernel.
     #[error("can't serve the CNI: {0}")]
-    Devices(#[from] StartError),
+    Devices(#[from] DeviceError),
     /// The own network namespace.
     #[error("can't tell this node's network namespace: {0}")]
     Namespace(#[source] io::Error),
 }
-
-/// The kernel refused.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct StartError(#[from] DeviceError);
 
 impl Service {
     /// A service for `pods`, in the calling thread's network namespace, within a tokio runtime.
@@ -73,7 +68,7 @@ impl Service {
     pub fn new(pods: Arc<Pods>, state_dir: &Path) -> Result<Service, ServiceError> {
         let home = File::open("/proc/thread-self/ns/net").and_then(|file| file.metadata());
         let home = home.map_err(ServiceError::Namespace)?;
-        let devices = Devices::open().map_err(StartError)?;
+        let devices = Devices::open()?;
         let (state_dir, turns) = (state_dir.to_owned(), Turns::default());
         Ok(Service { pods, devices, state_dir, home: (home.dev(), home.ino()), turns })
     }
@@ -110,7 +105,7 @@ impl Service {
                 })?;
                 Ok(None)
             }
-            Call::Version(version) => Ok(Some(versions(&version))),
+            Call::Version(asked) => Ok(Some(Version::print_all(&asked))),
         }
     }
 
@@ -380,12 +375,6 @@ enum Removal {
     Done,
     /// It is on disk that it is to go, but something is in its way.
     Later(Error),
-}
-
-/// What VERSION prints, for a configuration of `version`.
-pub fn versions(version: &str) -> Value {
-    let spoken: Vec<&str> = Version::ALL.iter().map(|version| version.text()).collect();
-    json!({"cniVersion": version, "supportedVersions": spoken})
 }
 
 /// Whether the runtime's result is what it was told.
