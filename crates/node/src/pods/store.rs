@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const PODS: &str = "pods";
 const DELETIONS: &str = "deletions";
@@ -21,6 +22,8 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const ENDING: &str = "json";
 /// While they are being written they have another.
 const UNFINISHED: &str = "new";
+/// No writer takes so long.
+const UNFINISHED_FOR: Duration = Duration::from_secs(60);
 
 /// The pods' directory.
 pub(super) struct PodStore {
@@ -31,15 +34,17 @@ impl PodStore {
     /// In `state_dir`, made if need be.
     pub(super) fn open(state_dir: &Path) -> Result<PodStore, StoreError> {
         let directory = state_dir.join(PODS);
-        make_directory(&directory)?;
-        make_directory(&state_dir.join(DELETIONS))?;
+        // Nobody else writes there; but plugins may be leaving DELs just now.
+        for (directory, age) in [(&directory, Duration::ZERO), (&state_dir.join(DELETIONS), UNFINISHED_FOR)] {
+            make_directory(directory)?;
+            remove_unfinished(directory, age)?;
+        }
         Ok(PodStore { directory })
     }
 
     /// All pods.
     pub(super) fn load(&self) -> Result<BTreeMap<Attachment, Record>, StoreError> {
         let mut records = BTreeMap::new();
-        remove_unfinished(&self.directory)?;
         for path in files(&self.directory)? {
             let text = fs::read_to_string(&path).map_err(|source| io_error("read", &path, source))?;
             let record: Record = serde_json::from_str(&text)
@@ -137,13 +142,18 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(paths)
 }
 
-/// What was being written when its writer was killed.
-fn remove_unfinished(directory: &Path) -> Result<(), StoreError> {
+/// What was being written, at least so long ago, when its writer was killed.
+fn remove_unfinished(directory: &Path, age: Duration) -> Result<(), StoreError> {
     let failed = |source| io_error("read", directory, source);
     for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|ending| ending == UNFINISHED) {
-            remove(&path)?;
+        let entry = entry.map_err(failed)?;
+        if entry.path().extension().is_none_or(|ending| ending != UNFINISHED) {
+            continue;
+        }
+        let written = entry.metadata().and_then(|file| file.modified());
+        // One from a time to come was written before the clock was set back; one that is gone, by a plugin just now.
+        if written.is_ok_and(|written| written.elapsed().unwrap_or(Duration::MAX) >= age) {
+            remove(&entry.path())?;
         }
     }
     Ok(())
