@@ -52,6 +52,14 @@ fn the_host_interface_is_named_by_pod_and_container() {
     // printf container/c0ffee | sha1sum
     assert_eq!(result["interfaces"][0]["name"], "frontend-889ab5");
     assert!(node.devices().contains(&"frontend-889ab5".to_owned()));
+    // A pod's name may have dots, as those of StatefulSets' and mirror pods have.
+    for (pod, id) in [("web.example.org-0", "a.b_c-d"), ("x", "0")] {
+        let mut container = node.container();
+        (container.pod, container.id) = (pod.to_owned(), id.to_owned());
+        let result = node.add(&container);
+        assert!(node.check(&container, &result).success);
+        container.run("ping -c 1 -W 2 10.222.1.1");
+    }
 }
 
 #[test]
@@ -377,4 +385,19 @@ fn a_full_disk_keeps_no_pod_from_going() {
     node.add(&late);
     node.stop_agent();
     drop(disk);
+}
+
+#[test]
+fn a_pod_with_the_address_of_one_before_is_reached_at_once() {
+    for datapath in ["userspace", "ebpf"] {
+        // Room for one pod.
+        let Some(node) = node("heir", "10.222.1.0/30", datapath) else { return };
+        for _ in 0..3 {
+            let container = node.container();
+            assert_eq!(address(&node.add(&container)), "10.222.1.2");
+            // Whoever knows the MAC address of the one before hears by the announcement of the new one.
+            node.run("ping -c 1 -W 1 10.222.1.2");
+            node.del(&container);
+        }
+    }
 }
