@@ -27,6 +27,7 @@ pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
         peers: Vec::new(),
         pods: Vec::new(),
         waiting: Vec::new(),
+        unusable: Vec::new(),
     });
     let miss = |table: TableId| {
         let of_table = skeleton

@@ -29,6 +29,7 @@ pub mod state;
 pub mod store;
 pub mod subnet;
 pub mod tables;
+pub mod underlay;
 
 pub use agent::AgentConfig;
 pub use cluster::{Cluster, ClusterError};

@@ -23,6 +23,7 @@ use crate::source::ClusterSource;
 use crate::state::{NodeState, StateError};
 use crate::store::{Store, StoreError};
 use crate::tables::{self, Round};
+use crate::underlay::Underlay;
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -87,6 +88,7 @@ struct Said {
     error: Option<String>,
     cluster: Option<String>,
     waiting: BTreeSet<String>,
+    unusable: BTreeSet<String>,
     unenforced: BTreeSet<ObjectName>,
     absent: BTreeSet<String>,
     refused: BTreeSet<String>,
@@ -193,7 +195,9 @@ impl Reconciler {
     async fn pass(&mut self) -> Result<bool, PassError> {
         let Some(cluster) = &self.cluster else { return Ok(false) };
         let ports = self.ports.updated(cluster.pods_on(&self.config.node))?;
-        let state = NodeState::derive(cluster, &self.config, &ports, self.round)?;
+        let addresses = self.kernel.read_devices().await?.addresses;
+        let underlay = Underlay::of(&addresses, &self.config.gateway);
+        let state = NodeState::derive(cluster, &self.config, &ports, self.round, &underlay)?;
         if ports != self.ports {
             self.store.save_ports(&ports)?;
             self.ports = ports;
@@ -296,6 +300,11 @@ impl Reconciler {
             tracing::warn!("{peer}");
         }
         self.said.waiting = waiting;
+        let unusable: BTreeSet<String> = state.unusable.iter().map(ToString::to_string).collect();
+        for peer in unusable.difference(&self.said.unusable) {
+            tracing::error!("{peer}");
+        }
+        self.said.unusable = unusable;
     }
 
     fn say_error(&mut self, error: &PassError) {

@@ -1,12 +1,14 @@
 //! What one node knows: itself, its peers, its pods. A pure value, from which everything that
 //! should exist follows.
 
-use crate::cluster::{Cluster, ObjectName};
+use crate::cluster::{Cluster, Node, ObjectName};
 use crate::config::NodeConfig;
 use crate::identity::{self, PortAssignments};
 use crate::subnet::Subnet;
 use crate::tables::Round;
+use crate::underlay::{Clash, Underlay, clash};
 use footbridge_openflow::{MacAddr, PortNo};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Everything that this node's flows, routes and devices depend on.
@@ -28,6 +30,8 @@ pub struct NodeState {
     pub pods: Vec<LocalPod>,
     /// Nodes that lack something and so are no peers yet, by name.
     pub waiting: Vec<WaitingPeer>,
+    /// Nodes whose pod subnets can't be routed to on this host, by name: no peers either.
+    pub unusable: Vec<UnusablePeer>,
 }
 
 /// Another node. Its identity is all its fields: one re-created under the same name with another
@@ -67,6 +71,21 @@ pub struct WaitingPeer {
     pub missing: Missing,
 }
 
+/// A node whose pods can't be reached, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[error(
+    "node {name} is no peer: its pod subnet {subnet} can't be used, for {why}; give the node another subnet \
+     (spec.podCIDR), or correct --service-cidr"
+)]
+pub struct UnusablePeer {
+    /// The node's name.
+    pub name: String,
+    /// Its pod subnet.
+    pub subnet: Subnet,
+    /// What speaks against it.
+    pub why: Clash,
+}
+
 /// What a node lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 pub enum Missing {
@@ -95,6 +114,19 @@ pub enum StateError {
     /// This node has no pod subnet.
     #[error("waiting for this node: '{0}' has no pod subnet (spec.podCIDR) yet")]
     NoSubnet(String),
+    /// This node's pod subnet would cut the host off from something.
+    #[error(
+        "this node's pod subnet {subnet} can't be used, for {why}; give node {node} another subnet \
+         (spec.podCIDR), or correct --service-cidr"
+    )]
+    Clash {
+        /// This node.
+        node: String,
+        /// Its pod subnet.
+        subnet: Subnet,
+        /// What speaks against it.
+        why: Clash,
+    },
     /// Two things on this node would be called or numbered alike.
     #[error("pod {pod}: {what} {value} is also that of {other}")]
     Collision {
@@ -113,21 +145,27 @@ pub enum StateError {
 }
 
 impl NodeState {
-    /// This node's state in `cluster`.
+    /// This node's state in `cluster`, on a host with these networks of its own.
     ///
     /// # Errors
-    /// The node is not there or has no subnet yet, or its pods' names collide.
+    /// The node is not there, or has no subnet yet or one that can't be used, or its pods' names collide.
     pub fn derive(
         cluster: &Cluster,
         config: &NodeConfig,
         ports: &PortAssignments,
         round: Round,
+        underlay: &Underlay,
     ) -> Result<NodeState, StateError> {
         let node = cluster.nodes.get(&config.node).ok_or_else(|| StateError::UnknownNode {
             node: config.node.clone(),
             known: some_names(cluster),
         })?;
         let subnet = node.subnet.ok_or_else(|| StateError::NoSubnet(config.node.clone()))?;
+        let nodes: BTreeMap<Ipv4Addr, &str> = cluster.nodes.values().filter_map(addressed).collect();
+        let clash = |subnet| clash(subnet, config.service_cidr, &nodes, underlay);
+        if let Some(why) = clash(subnet) {
+            return Err(StateError::Clash { node: config.node.clone(), subnet, why });
+        }
         let gateway_mac = identity::gateway_mac(node);
         let mut pods = Vec::new();
         for pod in cluster.pods_on(&config.node) {
@@ -142,11 +180,15 @@ impl NodeState {
         refuse_collisions(config, gateway_mac, &pods)?;
         pods.sort();
         let mut peers = Vec::new();
-        let mut waiting = Vec::new();
+        let (mut waiting, mut unusable) = (Vec::new(), Vec::new());
         for other in cluster.nodes.values().filter(|other| other.name != config.node) {
             let missing = match (other.subnet, other.address) {
                 (Some(subnet), Some(address)) => {
-                    peers.push(Peer { name: other.name.clone(), subnet, address });
+                    let name = other.name.clone();
+                    match clash(subnet) {
+                        None => peers.push(Peer { name, subnet, address }),
+                        Some(why) => unusable.push(UnusablePeer { name, subnet, why }),
+                    }
                     continue;
                 }
                 (None, Some(_)) => Missing::Subnet,
@@ -164,8 +206,14 @@ impl NodeState {
             peers,
             pods,
             waiting,
+            unusable,
         })
     }
+}
+
+/// A node by its address.
+fn addressed(node: &Node) -> Option<(Ipv4Addr, &str)> {
+    Some((node.address?, &node.name))
 }
 
 /// The first few node names, for a message.
@@ -202,3 +250,6 @@ fn refuse_collisions(config: &NodeConfig, gateway_mac: MacAddr, pods: &[LocalPod
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

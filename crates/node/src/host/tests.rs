@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::config::NodeConfig;
 use crate::identity::PortAssignments;
 use crate::tables::Round;
+use crate::underlay::Underlay;
 use proptest::prelude::*;
 
 const ARTICLE: &str = include_str!("../../../footbridge/labs/article.yaml");
@@ -12,7 +13,9 @@ const ARTICLE: &str = include_str!("../../../footbridge/labs/article.yaml");
 fn worker1() -> Desired {
     let cluster = Cluster::parse("article.yaml", ARTICLE).unwrap();
     let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
-    let state = NodeState::derive(&cluster, &NodeConfig::new("worker1"), &ports, Round::FIRST).unwrap();
+    let state =
+        NodeState::derive(&cluster, &NodeConfig::new("worker1"), &ports, Round::FIRST, &Underlay::default())
+            .unwrap();
     Desired::of(&state, Some(1500), Wiring::OWN)
 }
 

@@ -68,7 +68,7 @@ fn state() -> NodeState {
         Cluster::parse("article.yaml", include_str!("../../../footbridge/labs/article.yaml")).unwrap();
     let config = NodeConfig::new("worker1");
     let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
-    NodeState::derive(&cluster, &config, &ports, Round::FIRST).unwrap()
+    NodeState::derive(&cluster, &config, &ports, Round::FIRST, &Underlay::default()).unwrap()
 }
 
 fn no_tunnel() -> Error {

@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::Cluster;
 use crate::config::NodeConfig;
 use crate::identity::PortAssignments;
+use crate::underlay::Underlay;
 use footbridge_openflow::{PortNames, PortNo, text};
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ const SMALL: &str = include_str!("../../../footbridge/labs/small.yaml");
 fn state(text: &str, node: &str) -> NodeState {
     let cluster = Cluster::parse("test", text).unwrap();
     let ports = PortAssignments::default().updated(cluster.pods_on(node)).unwrap();
-    NodeState::derive(&cluster, &NodeConfig::new(node), &ports, Round::FIRST).unwrap()
+    NodeState::derive(&cluster, &NodeConfig::new(node), &ports, Round::FIRST, &Underlay::default()).unwrap()
 }
 
 /// The dump of the article's worker1, less what network policies made: cookie 0x105…, and in
