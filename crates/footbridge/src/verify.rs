@@ -22,6 +22,7 @@ pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
         config: NodeConfig::new(""),
         round: Round::FIRST,
         address: None,
+        uplink: None,
         subnet: Subnet::DEFAULT_SERVICE_CIDR,
         gateway_mac: MacAddr::default(),
         peers: Vec::new(),

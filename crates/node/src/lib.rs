@@ -33,7 +33,7 @@ pub mod underlay;
 
 pub use agent::AgentConfig;
 pub use cluster::{Cluster, ClusterError};
-pub use config::{NodeConfig, TunnelType};
+pub use config::{EncapMode, NodeConfig, TunnelType};
 pub use identity::PortAssignments;
 pub use state::NodeState;
 pub use subnet::Subnet;

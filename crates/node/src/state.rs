@@ -2,11 +2,11 @@
 //! should exist follows.
 
 use crate::cluster::{Cluster, Node, ObjectName};
-use crate::config::NodeConfig;
+use crate::config::{EncapMode, NodeConfig};
 use crate::identity::{self, PortAssignments};
 use crate::subnet::Subnet;
 use crate::tables::Round;
-use crate::underlay::{Clash, Underlay, clash};
+use crate::underlay::{Clash, Underlay, Uplink, clash};
 use footbridge_openflow::{MacAddr, PortNo};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -20,6 +20,8 @@ pub struct NodeState {
     pub round: Round,
     /// This node's address on the underlay; None until the cluster knows it.
     pub address: Option<Ipv4Addr>,
+    /// The device to other nodes, where it was found.
+    pub uplink: Option<Uplink>,
     /// This node's pod subnet.
     pub subnet: Subnet,
     /// The gateway's MAC address; its address is the subnet's first.
@@ -44,6 +46,31 @@ pub struct Peer {
     pub subnet: Subnet,
     /// Its address on the underlay: where tunnels to it go.
     pub address: Ipv4Addr,
+    /// How packets go to it.
+    pub way: Way,
+}
+
+/// How packets go to a peer's pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// In a tunnel to its address.
+    Tunnel,
+    /// Routed by the host: to its address, which is on the uplink's segment.
+    Segment,
+    /// Routed by the host as it routes everything: the network between the nodes knows pods' subnets.
+    Network,
+}
+
+impl Way {
+    /// To a peer of this address.
+    fn to(address: Ipv4Addr, mode: EncapMode, uplink: Option<&Uplink>) -> Way {
+        let near = uplink.is_some_and(|uplink| uplink.reaches(address));
+        match (mode, near) {
+            (EncapMode::Encap, _) | (EncapMode::Hybrid, false) => Way::Tunnel,
+            (EncapMode::NoEncap | EncapMode::Hybrid, true) => Way::Segment,
+            (EncapMode::NoEncap, false) => Way::Network,
+        }
+    }
 }
 
 /// A pod on this node.
@@ -127,6 +154,9 @@ pub enum StateError {
         /// What speaks against it.
         why: Clash,
     },
+    /// The configured uplink is not there.
+    #[error("waiting for the uplink: this host has no device {0} with an IPv4 address (--uplink)")]
+    NoUplink(String),
     /// Two things on this node would be called or numbered alike.
     #[error("pod {pod}: {what} {value} is also that of {other}")]
     Collision {
@@ -166,6 +196,10 @@ impl NodeState {
         if let Some(why) = clash(subnet) {
             return Err(StateError::Clash { node: config.node.clone(), subnet, why });
         }
+        let uplink = underlay.uplink(config.uplink.as_deref(), node.address);
+        if let (Some(named), None) = (&config.uplink, &uplink) {
+            return Err(StateError::NoUplink(named.clone()));
+        }
         let gateway_mac = identity::gateway_mac(node);
         let mut pods = Vec::new();
         for pod in cluster.pods_on(&config.node) {
@@ -186,7 +220,10 @@ impl NodeState {
                 (Some(subnet), Some(address)) => {
                     let name = other.name.clone();
                     match clash(subnet) {
-                        None => peers.push(Peer { name, subnet, address }),
+                        None => {
+                            let way = Way::to(address, config.encap, uplink.as_ref());
+                            peers.push(Peer { name, subnet, address, way });
+                        }
                         Some(why) => unusable.push(UnusablePeer { name, subnet, why }),
                     }
                     continue;
@@ -201,6 +238,7 @@ impl NodeState {
             config: config.clone(),
             round,
             address: node.address,
+            uplink,
             subnet,
             gateway_mac,
             peers,

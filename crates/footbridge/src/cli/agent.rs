@@ -2,7 +2,7 @@
 
 mod settings;
 
-pub(crate) use settings::{DatapathKind, Encapsulation, LogFormat};
+pub(crate) use settings::{DatapathKind, Encapsulation, LogFormat, Mode};
 
 use crate::cli::lab::Signals;
 use crate::cli::{Logging, check, fail};
@@ -100,6 +100,11 @@ fn config(settings: Settings) -> Result<AgentConfig, Box<dyn Error>> {
     };
     set(&mut node.gateway, settings.gateway);
     set(&mut node.tunnel, settings.tunnel);
+    node.encap = settings.encap.map_or(node.encap, Mode::encap_mode);
+    node.tunnel_udp_port = settings.tunnel_udp_port.map(u16::from);
+    node.mtu = settings.mtu;
+    node.uplink = settings.uplink;
+    node.masquerade = settings.masquerade.unwrap_or(node.masquerade);
     node.tunnel_type = settings.tunnel_type.map_or(node.tunnel_type, Encapsulation::tunnel_type);
     node.service_cidr = settings.service_cidr.unwrap_or(node.service_cidr);
     Ok(AgentConfig {

@@ -9,8 +9,11 @@ fn worker1(change: impl FnOnce(&mut Cluster), config: &NodeConfig) -> Result<Nod
     let mut cluster = Cluster::parse("article.yaml", ARTICLE).unwrap();
     change(&mut cluster);
     let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
-    let host = [("ens160".to_owned(), [(Ipv4Addr::new(10, 79, 1, 201), 24)].into())].into();
-    NodeState::derive(&cluster, config, &ports, Round::FIRST, &Underlay::of(&host, "antrea-gw0"))
+    let underlay = Underlay {
+        networks: [("ens160".to_owned(), [(Ipv4Addr::new(10, 79, 1, 201), 24)].into())].into(),
+        mtus: [("ens160".to_owned(), 1500)].into(),
+    };
+    NodeState::derive(&cluster, config, &ports, Round::FIRST, &underlay)
 }
 
 fn set_subnet(node: &str, subnet: &str) -> impl FnOnce(&mut Cluster) {
@@ -38,4 +41,25 @@ fn an_own_subnet_among_the_service_addresses_is_refused() {
                     have addresses in common; give node worker1 another subnet (spec.podCIDR), or correct \
                     --service-cidr";
     assert_eq!(error, expected);
+}
+
+#[test]
+fn the_mode_and_the_peers_address_say_how_packets_go_to_it() {
+    let ways = |encap| {
+        let elsewhere = |cluster: &mut Cluster| {
+            cluster.nodes.get_mut("worker2").unwrap().address = Some(Ipv4Addr::new(10, 79, 9, 202));
+        };
+        let state = worker1(elsewhere, &NodeConfig { encap, ..NodeConfig::new("worker1") }).unwrap();
+        state.peers.iter().map(|peer| peer.way).collect::<Vec<_>>()
+    };
+    assert_eq!(ways(EncapMode::Encap), [Way::Tunnel, Way::Tunnel]);
+    assert_eq!(ways(EncapMode::NoEncap), [Way::Segment, Way::Network]);
+    assert_eq!(ways(EncapMode::Hybrid), [Way::Segment, Way::Tunnel]);
+}
+
+#[test]
+fn an_uplink_that_is_not_there_is_waited_for() {
+    let config = NodeConfig { uplink: Some("eth7".to_owned()), ..NodeConfig::new("worker1") };
+    let error = worker1(|_| {}, &config).unwrap_err();
+    assert_eq!(error, StateError::NoUplink("eth7".to_owned()));
 }

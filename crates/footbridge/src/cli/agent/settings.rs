@@ -8,9 +8,10 @@
 use clap::{Args, ValueEnum};
 use footbridge_datapath::DatapathChoice;
 use footbridge_node::bridge::ovs::{OvsAddress, OvsAddressError};
-use footbridge_node::{Subnet, TunnelType};
+use footbridge_node::{EncapMode, Subnet, TunnelType};
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -41,10 +42,26 @@ pub(crate) struct Settings {
     /// The tunnel port [default: antrea-tun0]
     #[arg(long, value_name = "NAME")]
     pub(crate) tunnel: Option<String>,
+    /// How packets go to other nodes' pods [default: encap]
+    #[arg(long, value_enum, value_name = "MODE")]
+    #[serde(deserialize_with = "word")]
+    pub(crate) encap: Option<Mode>,
     /// The tunnels' protocol [default: vxlan]
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     #[serde(deserialize_with = "word")]
     pub(crate) tunnel_type: Option<Encapsulation>,
+    /// The tunnels' UDP port [default: 4789 for vxlan, 6081 for geneve]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) tunnel_udp_port: Option<NonZeroU16>,
+    /// The pods' MTU [default: the uplink's, less 50 where there are tunnels]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) mtu: Option<u32>,
+    /// The device to other nodes [default: the one that has this node's address]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uplink: Option<String>,
+    /// Whether what pods send out of the cluster gets the node's address [default: true]
+    #[arg(long, value_name = "true|false")]
+    pub(crate) masquerade: Option<bool>,
     /// Where ClusterIPs are [default: 10.96.0.0/12]
     #[arg(long, value_name = "SUBNET")]
     #[serde(deserialize_with = "parsed")]
@@ -125,7 +142,12 @@ impl Settings {
             bridge: self.bridge.or(others.bridge),
             gateway: self.gateway.or(others.gateway),
             tunnel: self.tunnel.or(others.tunnel),
+            encap: self.encap.or(others.encap),
             tunnel_type: self.tunnel_type.or(others.tunnel_type),
+            tunnel_udp_port: self.tunnel_udp_port.or(others.tunnel_udp_port),
+            mtu: self.mtu.or(others.mtu),
+            uplink: self.uplink.or(others.uplink),
+            masquerade: self.masquerade.or(others.masquerade),
             service_cidr: self.service_cidr.or(others.service_cidr),
             datapath: self.datapath.or(others.datapath),
             pins: self.pins.or(others.pins),
@@ -174,6 +196,29 @@ impl FromStr for WhichBridge {
         match text.contains(':') {
             true => text.parse().map(WhichBridge::OpenVswitch),
             false => Ok(WhichBridge::Own(text.to_owned())),
+        }
+    }
+}
+
+/// How packets go to other nodes' pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Through tunnels
+    Encap,
+    /// Routed by the hosts, as they are
+    #[value(name = "noencap", alias = "noEncap")]
+    NoEncap,
+    /// Routed to nodes in the uplink's subnet, through tunnels to others
+    Hybrid,
+}
+
+impl Mode {
+    /// The same for the node.
+    pub(crate) fn encap_mode(self) -> EncapMode {
+        match self {
+            Mode::Encap => EncapMode::Encap,
+            Mode::NoEncap => EncapMode::NoEncap,
+            Mode::Hybrid => EncapMode::Hybrid,
         }
     }
 }
