@@ -10,6 +10,7 @@ pub(crate) mod switch;
 pub(crate) mod verify;
 pub(crate) mod walk;
 
+use agent::LogFormat;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -86,12 +87,39 @@ pub(crate) fn fail(error: &dyn std::fmt::Display, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Log what `filter` lets through to standard error, as every long-running command does.
-pub(crate) fn log_to_stderr(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-    let (writer, ansi) = (std::io::stderr, false);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi).init();
-    Ok(())
+/// Where log lines of a long-running command go, which is to standard error, and how.
+pub(crate) struct Logging {
+    filter: EnvFilter,
+    format: LogFormat,
+}
+
+impl Logging {
+    /// Let through what `filter` says; without one what RUST_LOG says, else `info`.
+    ///
+    /// # Errors
+    /// The filter is none.
+    pub(crate) fn of(filter: Option<&str>, format: LogFormat) -> Result<Logging, String> {
+        let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+        let (what, filter) = match (filter, &from_environment) {
+            (Some(filter), _) => ("--log ", filter),
+            (None, Some(filter)) => ("RUST_LOG=", filter.as_str()),
+            (None, None) => ("--log ", "info"),
+        };
+        let filter = EnvFilter::try_new(filter).map_err(|error| format!("{what}{filter}: {error}"))?;
+        Ok(Logging { filter, format })
+    }
+
+    /// Log from here on. Once a process.
+    pub(crate) fn start(self) {
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(self.filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false);
+        match self.format {
+            LogFormat::Text => lines.init(),
+            LogFormat::Json => lines.json().init(),
+        }
+    }
 }
 
 /// Print to standard output. A reader that has had enough is no error.

@@ -48,6 +48,8 @@ pub enum Role {
     Tunnel {
         /// The encapsulation.
         kind: TunnelType,
+        /// The UDP port that they go to.
+        udp_port: u16,
         /// The address to send from and receive on; None for any.
         local: Option<Ipv4Addr>,
     },

@@ -30,10 +30,11 @@ pub mod state;
 pub mod store;
 pub mod subnet;
 pub mod tables;
+pub mod underlay;
 
 pub use agent::AgentConfig;
 pub use cluster::{Cluster, ClusterError};
-pub use config::{NodeConfig, TunnelType};
+pub use config::{EncapMode, NodeConfig, TunnelType};
 pub use identity::PortAssignments;
 pub use state::NodeState;
 pub use subnet::Subnet;

@@ -24,6 +24,7 @@ use crate::source::ClusterSource;
 use crate::state::{NodeState, StateError};
 use crate::store::{Store, StoreError};
 use crate::tables::{self, Round};
+use crate::underlay::Underlay;
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -92,6 +93,7 @@ struct Said {
     error: Option<String>,
     cluster: Option<String>,
     waiting: BTreeSet<String>,
+    unusable: BTreeSet<String>,
     unenforced: BTreeSet<ObjectName>,
     absent: BTreeSet<String>,
     refused: BTreeSet<String>,
@@ -211,7 +213,8 @@ impl Reconciler {
         let local = wanted.pods.as_slice();
         let Some(cluster) = &self.cluster else { return Ok(false) };
         let ports = self.ports.updated(cluster.pods_on(&self.config.node).chain(local))?;
-        let state = NodeState::derive(cluster, local, &self.config, &ports, self.round)?;
+        let underlay = Underlay::of(&self.kernel.read_devices().await?, &self.config.gateway);
+        let state = NodeState::derive(cluster, local, &self.config, &ports, self.round, &underlay)?;
         let mut unsaved = None;
         if ports != self.ports {
             match self.store.save_ports(&ports) {
@@ -298,7 +301,7 @@ impl Reconciler {
         let mut left = Vec::new();
         for _ in 0..MAX_READ_BACKS {
             let mut actual = self.kernel.read_devices().await?;
-            let desired = Desired::of(state, uplink_mtu(state, &actual), wiring);
+            let desired = Desired::of(state, wiring);
             // A guard goes with its device: of one that came since, the last reading says nothing.
             let bridge_sides = bridge_sides(&desired, &actual);
             if bridge_sides != self.bridge_sides {
@@ -326,7 +329,7 @@ impl Reconciler {
     ) -> Result<(), PassError> {
         let refused = host::refused(desired, actual);
         self.say_refused(state, &refused);
-        let wanted: BTreeMap<_, _> = ports(state, desired, actual)
+        let wanted: BTreeMap<_, _> = ports(state, desired)
             .into_iter()
             .filter(|port| !refused.contains_key(&port.name))
             .map(|port| (port.number, port))
@@ -372,6 +375,11 @@ impl Reconciler {
             tracing::warn!("{peer}");
         }
         self.said.waiting = waiting;
+        let unusable: BTreeSet<String> = state.unusable.iter().map(ToString::to_string).collect();
+        for peer in unusable.difference(&self.said.unusable) {
+            tracing::error!("{peer}");
+        }
+        self.said.unusable = unusable;
     }
 
     fn say_error(&mut self, error: &PassError) {
@@ -389,15 +397,15 @@ impl Reconciler {
 }
 
 /// The ports of the bridge.
-fn ports(state: &NodeState, desired: &Desired, actual: &Actual) -> Vec<WantedPort> {
+fn ports(state: &NodeState, desired: &Desired) -> Vec<WantedPort> {
     let port = |number, name: &str, role| WantedPort { number, name: name.to_owned(), role };
     let config = &state.config;
-    let local = state.address.filter(|address| holder(*address, actual).is_some());
-    let tunnel = Role::Tunnel { kind: config.tunnel_type, local };
-    let mut ports = vec![
-        port(TUNNEL_PORT, &config.tunnel, tunnel),
-        port(GATEWAY_PORT, &config.gateway, Role::Gateway { mtu: desired.mtu }),
-    ];
+    let mut ports = vec![port(GATEWAY_PORT, &config.gateway, Role::Gateway { mtu: desired.mtu })];
+    if config.encap.tunnels() {
+        let local = state.uplink.as_ref().map(|uplink| uplink.address);
+        let tunnel = Role::Tunnel { kind: config.tunnel_type, udp_port: config.udp_port(), local };
+        ports.push(port(TUNNEL_PORT, &config.tunnel, tunnel));
+    }
     ports.extend(state.pods.iter().map(|pod| port(pod.port, &pod.interface, Role::Pod)));
     ports
 }
@@ -412,17 +420,6 @@ fn new_names(before: &BTreeSet<ObjectName>, now: &BTreeSet<ObjectName>) -> Strin
 fn bridge_sides(desired: &Desired, actual: &Actual) -> BTreeMap<String, u32> {
     let index = |name: &String| Some((name.clone(), actual.links.get(name)?.index));
     desired.bridge_sides.iter().filter_map(index).collect()
-}
-
-/// The device that has the address.
-fn holder(address: std::net::Ipv4Addr, actual: &Actual) -> Option<&String> {
-    let has = |(_, addresses): &(&String, &BTreeSet<_>)| addresses.iter().any(|(a, _)| *a == address);
-    actual.addresses.iter().find(has).map(|(name, _)| name)
-}
-
-fn uplink_mtu(state: &NodeState, actual: &Actual) -> Option<u32> {
-    let uplink = holder(state.address?, actual)?;
-    actual.links.get(uplink).map(|link| link.mtu)
 }
 
 /// Doubling from the first wait to the longest, with up to a quarter more at random, so that nodes

@@ -76,12 +76,12 @@ pub(super) fn attach(
 
 fn spec(port: &WantedPort) -> PortSpec {
     let attachment = match &port.role {
-        Role::Tunnel { kind, local } => Attachment::Tunnel {
+        Role::Tunnel { kind, udp_port, local } => Attachment::Tunnel {
             protocol: match kind {
                 TunnelType::Vxlan => TunnelProtocol::Vxlan,
                 TunnelType::Geneve => TunnelProtocol::Geneve,
             },
-            udp_port: kind.udp_port(),
+            udp_port: *udp_port,
             vni: 0,
             local: *local,
             options: OptionMap::ANTREA,
