@@ -136,12 +136,17 @@ fn an_add_said_again_answers_the_same() {
     let container = node.container();
     let first = node.add(&container);
     assert_eq!(node.add(&container), first);
+    let twin = node.container();
+    let twice = std::thread::scope(|scope| {
+        [(); 2].map(|()| scope.spawn(|| node.add(&twin))).map(|call| call.join().unwrap())
+    });
+    assert_eq!(twice[0], twice[1], "and at the same time");
     // In a namespace that was made anew it is attached anew.
     node.remove(&container);
     node::shell(&format!("ip netns add {}", container.namespace));
     let again = node.add(&container);
     assert!(node.check(&container, &again).success);
-    assert_eq!(node.pod_devices().len(), 1);
+    assert_eq!(node.pod_devices().len(), 2);
 }
 
 #[test]
