@@ -16,5 +16,8 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::Cli::parse().run()
+    match cli::cni::called_as_plugin() {
+        true => cli::cni::run(),
+        false => cli::Cli::parse().run(),
+    }
 }

@@ -25,11 +25,13 @@ pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
         config: NodeConfig::new(""),
         round: Round::FIRST,
         address: None,
+        uplink: None,
         subnet: Subnet::DEFAULT_SERVICE_CIDR,
         gateway_mac: MacAddr::default(),
         peers: Vec::new(),
         pods: Vec::new(),
         waiting: Vec::new(),
+        unusable: Vec::new(),
     });
     let miss = |table: TableId| {
         let of_table = skeleton

@@ -126,6 +126,17 @@ lab_tests! {
         assert_eq!(lab.left(), Vec::<String>::new());
     }
 
+    fn every_step_holds_without_tunnels(lab) {
+        let before = host();
+        for mode in ["noencap", "hybrid"] {
+            let printed = lab.ok(&["--encap", mode]);
+            assert!(printed.ends_with("every step held\n"), "{mode}:\n{printed}");
+            assert_eq!(printed.matches("not applicable").count(), 1, "{mode}: step 4 alone\n{printed}");
+        }
+        assert_eq!(before, host());
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
     fn two_labs_run_side_by_side(lab) {
         let other = Lab::new("side-by-side-2");
         lab.ok(&["up"]);
