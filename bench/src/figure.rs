@@ -123,12 +123,12 @@ pub(crate) fn plot(figures: &[Figure]) -> String {
             let (least, most) = samples.range();
             let x = |value: f64| f64::from(LEFT) + value * scale;
             let (middle, text) = (y + BAR / 2, y + 14);
-            let _infallible = write!(
+            let _infallible = writeln!(
                 svg,
                 "<text x=\"{}\" y=\"{text}\" text-anchor=\"end\">{}</text>\
                  <rect class=\"{class}\" x=\"{LEFT}\" y=\"{y}\" width=\"{:.1}\" height=\"{BAR}\"/>\
                  <line class=\"w\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\"/>\
-                 <text x=\"{:.1}\" y=\"{text}\">{}</text>\n",
+                 <text x=\"{:.1}\" y=\"{text}\">{}</text>",
                 LEFT - 8,
                 escape(name),
                 samples.median() * scale,

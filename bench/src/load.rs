@@ -118,7 +118,7 @@ pub(crate) fn ask(
         while begun.elapsed() < time {
             let asked = Instant::now();
             let mut last = None;
-            for _ in waiting..in_flight {
+            while waiting < in_flight {
                 let Some((frame, target)) = next.next() else { return Err("nobody to ask for".into()) };
                 socket.write_all(frame)?;
                 (waiting, last) = (waiting + 1, Some(*target));

@@ -6,7 +6,7 @@ use crate::load;
 use crate::switches::{Awake, Datapath, Result, Switch, machine_cpu};
 use crate::testbed::{Between, CLIENT, Namespace, Pod, SERVER, Testbed, node_pipeline, wire};
 use footbridge_node::Subnet;
-use footbridge_node::state::Peer;
+use footbridge_node::state::{Peer, Way};
 use std::net::Ipv4Addr;
 
 const PEERS: [Between; 5] =
@@ -114,7 +114,8 @@ impl Nodes {
             let node = nodes._nodes.get(at).ok_or("there are two nodes")?;
             let ports = vec!["antrea-tun0=1,type=vxlan".to_owned(), format!("{}={}", pod.device, pod.port)];
             let switch = Switch::footbridge_with(Some(node), ports, Datapath::Ebpf)?;
-            let peer = Peer { name: "peer".to_owned(), subnet: subnet(other)?, address: peer };
+            let peer =
+                Peer { name: "peer".to_owned(), subnet: subnet(other)?, address: peer, way: Way::Tunnel };
             switch.add_flows(&node_pipeline(own, &[pod], &[peer])?)?;
             nodes._switches.push(switch);
         }

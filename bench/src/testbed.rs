@@ -9,7 +9,7 @@
 //! Namespaces are named after this process, and go with the value.
 
 use crate::switches::{Datapath, Port, Result, Switch};
-use footbridge_node::state::{LocalPod, Peer};
+use footbridge_node::state::{LocalPod, Peer, Way};
 use footbridge_node::{NodeConfig, NodeState, Subnet, cluster::ObjectName, tables};
 use footbridge_openflow::{MacAddr, PortNames, PortNo};
 use nix::sched::{CloneFlags, setns};
@@ -244,7 +244,7 @@ pub(crate) fn pipeline(peers: u32) -> Result<String> {
 fn peers_of(count: u32) -> Result<Vec<Peer>> {
     let peer = |index| {
         let address = Ipv4Addr::from(0x2800_0000 + index);
-        Ok(Peer { name: format!("peer{index}"), subnet: peer_subnet(index)?, address })
+        Ok(Peer { name: format!("peer{index}"), subnet: peer_subnet(index)?, address, way: Way::Tunnel })
     };
     (0..count).map(peer).collect()
 }
@@ -262,11 +262,13 @@ pub(crate) fn node_pipeline(subnet: Ipv4Addr, pods: &[Pod], peers: &[Peer]) -> R
         config: NodeConfig::new("node"),
         round: tables::Round::FIRST,
         address: Some(Ipv4Addr::new(10, 79, 1, 201)),
+        uplink: None,
         subnet: Subnet::containing(subnet, 24).ok_or("no such subnet")?,
         gateway_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         peers: peers.to_vec(),
         pods: pods.collect(),
         waiting: Vec::new(),
+        unusable: Vec::new(),
     };
     let names = PortNames::none();
     let mut text = String::new();
