@@ -9,9 +9,13 @@ LAB_PACKAGES="nftables iproute2 tcpdump curl"
 # What the lab runs besides with --bridge ovs.
 OVS_PACKAGES="openvswitch-switch"
 
-# What the tests compare with, besides: Open vSwitch as an oracle, clients of other makes, Python for os-ken.
-TEST_PACKAGES="build-essential $OVS_PACKAGES arping iputils-ping iperf3 netcat-openbsd ethtool jq procps
-    python3 python3-venv openssl util-linux"
+# What the CNI plugin is tested with: the reference plugins, containerd, and what builds cnitool.
+CNI_PACKAGES="containernetworking-plugins iptables containerd runc busybox-static golang-go dpkg-dev"
+
+# What the tests compare with, besides: Open vSwitch as an oracle, clients of other makes, Python for os-ken; and a
+# browser for the page (64 MB to fetch, without a window system).
+TEST_PACKAGES="build-essential $OVS_PACKAGES $CNI_PACKAGES arping iputils-ping iperf3 netcat-openbsd ethtool jq procps
+    python3 python3-venv chromium-headless-shell openssl util-linux"
 
 # need PACKAGE…: install the packages that are not installed yet, and say so.
 need() {

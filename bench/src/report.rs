@@ -31,7 +31,7 @@ impl Samples {
         }
     }
 
-    fn range(&self) -> (f64, f64) {
+    pub(crate) fn range(&self) -> (f64, f64) {
         let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
         (least, self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max))
     }

@@ -36,6 +36,7 @@ use footbridge_openflow::{Action, Match, PortNo};
 use footbridge_pipeline::conntrack::Connection;
 use footbridge_pipeline::fdb::FdbEntry;
 use footbridge_pipeline::{Entry, FlowId, PacketIn, Pipeline, Time};
+use std::ops::Add;
 use std::sync::{Arc, RwLock};
 
 /// The flows of a bridge, which it changes and its datapath carries out.
@@ -76,6 +77,35 @@ pub struct FlowStatistics {
     pub bytes: u64,
     /// When the last one passed; None where none did.
     pub last_used: Option<Time>,
+}
+
+/// What passed a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableStatistics {
+    /// How often packets were looked up in it.
+    pub lookups: u64,
+    /// How often a flow took them.
+    pub matches: u64,
+}
+
+impl TableStatistics {
+    /// What the evaluator counted, by table.
+    fn of_evaluator(flows: &Pipeline) -> Vec<TableStatistics> {
+        let of_table = |table| {
+            let counters = flows.counters(table);
+            TableStatistics { lookups: counters.lookups(), matches: counters.matches() }
+        };
+        (0..=u8::MAX).map(of_table).collect()
+    }
+}
+
+impl Add for TableStatistics {
+    type Output = TableStatistics;
+
+    fn add(self, other: TableStatistics) -> TableStatistics {
+        let TableStatistics { lookups, matches } = other;
+        TableStatistics { lookups: self.lookups + lookups, matches: self.matches + matches }
+    }
 }
 
 /// What a bridge runs on.
@@ -154,6 +184,9 @@ pub trait Datapath: Send {
 
     /// What passed a flow of the pipeline in force.
     fn flow_statistics(&self, flow: &Entry) -> FlowStatistics;
+
+    /// What passed the tables of the pipeline in force: 256, by number.
+    fn table_statistics(&self, flows: &Pipeline) -> Vec<TableStatistics>;
 
     /// Every port's state and counters, by rising number.
     ///

@@ -6,6 +6,9 @@
 
 mod cli;
 mod lab;
+mod story;
+mod top;
+mod ui;
 mod verify;
 mod walk;
 
@@ -13,5 +16,8 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::Cli::parse().run()
+    match cli::cni::called_as_plugin() {
+        true => cli::cni::run(),
+        false => cli::Cli::parse().run(),
+    }
 }

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
+/// The gateway's port on our nodes.
+pub(crate) const GATEWAY: &str = "antrea-gw0";
+
 /// The tables of our nodes, with these two ports.
 pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
     // A node without pods or peers has nothing but the skeleton, misses included.
@@ -22,11 +25,13 @@ pub(crate) fn layout(gateway: PortNo, tunnel: PortNo) -> Layout {
         config: NodeConfig::new(""),
         round: Round::FIRST,
         address: None,
+        uplink: None,
         subnet: Subnet::DEFAULT_SERVICE_CIDR,
         gateway_mac: MacAddr::default(),
         peers: Vec::new(),
         pods: Vec::new(),
         waiting: Vec::new(),
+        unusable: Vec::new(),
     });
     let miss = |table: TableId| {
         let of_table = skeleton
@@ -114,14 +119,10 @@ fn one_address(address: Ipv4Addr, tunnel: Ipv4Addr) -> Peer {
     Peer { network: address, mask: Ipv4Addr::BROADCAST, tunnel }
 }
 
-/// For each of some nodes what is elsewhere, as their own bridges say: a node's address is the one that most
-/// others send its pods' packets to.
-pub(crate) fn elsewhere_by_dumps(nodes: &[Node], gateways: &[PortNo]) -> Vec<Vec<Peer>> {
+/// For each of some nodes its address, as the others' bridges say: the one that most of them send its pods' packets to.
+pub(crate) fn addresses_by_dumps(nodes: &[Node]) -> Vec<Option<Ipv4Addr>> {
     let contains =
         |peer: &Peer, address: Ipv4Addr| u32::from(address) & u32::from(peer.mask) == u32::from(peer.network);
-    let pods = |index: usize| {
-        nodes[index].owners.iter().filter(move |owner| gateways.get(index) != Some(&owner.port))
-    };
     let address_of = |index: usize| {
         let others = nodes.iter().enumerate().filter(|(other, _)| *other != index);
         let peers = others.flat_map(|(_, node)| &node.peers);
@@ -130,7 +131,15 @@ pub(crate) fn elsewhere_by_dumps(nodes: &[Node], gateways: &[PortNo]) -> Vec<Vec
         said.for_each(|peer| *votes.entry(peer.tunnel).or_default() += 1);
         votes.into_iter().max_by_key(|(_, count)| *count).map(|(address, _)| address)
     };
-    let addresses: Vec<Option<Ipv4Addr>> = (0..nodes.len()).map(address_of).collect();
+    (0..nodes.len()).map(address_of).collect()
+}
+
+/// For each of some nodes what is elsewhere, as their own bridges say.
+pub(crate) fn elsewhere_by_dumps(nodes: &[Node], gateways: &[PortNo]) -> Vec<Vec<Peer>> {
+    let pods = |index: usize| {
+        nodes[index].owners.iter().filter(move |owner| gateways.get(index) != Some(&owner.port))
+    };
+    let addresses = addresses_by_dumps(nodes);
     let of_others = |own: usize| {
         let others = (0..nodes.len()).filter(|other| *other != own);
         others

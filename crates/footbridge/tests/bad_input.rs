@@ -39,6 +39,9 @@ fn a_labs_name_has_to_fit_into_other_names() {
 
 #[test]
 fn the_agent_says_which_argument_is_wrong() {
+    let (status, said) = footbridge(&["agent"]);
+    assert_eq!(status, Some(1));
+    assert!(said.starts_with("footbridge: which node is this? Say --node NAME"), "{said}");
     let agent = ["agent", "--node", "worker1", "--cluster", "cluster.yaml"];
     let with = |more: &[&str]| footbridge(&[&agent, more].concat());
     let (status, said) = with(&["--service-cidr", "10.96.0.1/12"]);
@@ -58,4 +61,37 @@ fn the_agent_says_which_argument_is_wrong() {
     let (status, said) = with(&["--log", "footbridge=loud"]);
     assert_eq!(status, Some(1));
     assert!(said.starts_with("footbridge: --log footbridge=loud: "), "{said}");
+}
+
+#[test]
+fn the_agents_file_is_refused_with_the_line_that_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.yaml");
+    let path = path.to_str().unwrap();
+    std::fs::write(path, "node: worker1\ngatewy: gw0\n").unwrap();
+    let (status, said) = footbridge(&["agent", "--config", path]);
+    assert_eq!(status, Some(1));
+    assert!(said.starts_with(&format!("footbridge: {path}:2:1: ")) && said.contains("gatewy"), "{said}");
+    let (status, said) = footbridge(&["agent", "--config", "/nowhere/agent.yaml"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        said.starts_with("footbridge: can't read the configuration /nowhere/agent.yaml: No such"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_agent_without_privileges_says_that_it_needs_root() {
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_footbridge"));
+    if nix::unistd::geteuid().is_root() {
+        // Others may not run a program in a directory of root's, so it keeps its user and gives up the rest.
+        agent = Command::new("setpriv");
+        agent.args(["--bounding-set=-all", "--inh-caps=-all", env!("CARGO_BIN_EXE_footbridge")]);
+    }
+    let output = agent.args(["agent", "--node", "worker1", "--cluster", "cluster.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected =
+        "footbridge: the agent needs root, or at least CAP_NET_ADMIN and CAP_NET_RAW: run it as root\n";
+    assert_eq!(said, expected);
 }

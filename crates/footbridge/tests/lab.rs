@@ -84,6 +84,31 @@ lab_tests! {
         }
     }
 
+    fn a_story_of_the_running_nodes_is_that_of_their_dumps_and_the_same_each_time(lab) {
+        lab.ok(&["up"]);
+        let call = ["frontend", "backendsvc:80", "--endpoint", "10.222.2.34:80"];
+        let told = lab.story(&call);
+        let of_dumps = include_str!("data/cluster/service-call-to-the-other-node.txt");
+        let ends = |story: &str| story.lines().filter(|line| line.contains(" bridge: TCP")).count();
+        assert_eq!(ends(&told), ends(of_dumps), "{told}");
+        assert!(told.ends_with("frontend has its answer\n"), "{told}");
+        assert_eq!(lab.story(&call), told);
+        // The call that is really made is answered by whom the story says, on the same way.
+        let answer = lab.ok(&["exec", "frontend", "--", "curl", "-sS", "--max-time", "5", "10.222.2.34"]);
+        assert!(answer.contains("backend2"), "{answer}");
+        // The host has now heard from the bridge who has the gateway's address, and does not ask again.
+        let (before, after) = (told, lab.story(&call));
+        assert!(before.contains("who-has 10.222.2.1") || after.contains("neighbour: 10.222.2.1 is at aa:bb:cc:dd:ee:ff"));
+        let asked = lab.story(&["worker1", "who-has", "10.222.2.1"]);
+        assert!(asked.ends_with("hears that 10.222.2.1 is at aa:bb:cc:dd:ee:ff\n"), "{asked}");
+        // Inside a node, a packet goes through its own bridge.
+        let spoofed = "in_port=frontend-a3ba2f,ip,dl_src=be:2c:bf:e4:ec:c5,nw_src=10.222.1.47";
+        let walked = lab.ok(&["exec", "worker1", "--", "footbridge", "walk", "--why-not", spoofed]);
+        assert!(walked.contains("ip_src is 10.222.1.47, not 10.222.1.48"), "{walked}");
+        assert!(walked.ends_with("drop: flow_drop (table 10)\n"), "{walked}");
+        lab.ok(&["down"]);
+    }
+
     fn every_step_holds_for_another_cluster(lab) {
         let printed = lab.ok(&["--file", "small"]);
         assert!(printed.ends_with("every step held\n"), "{printed}");
@@ -97,6 +122,17 @@ lab_tests! {
         assert!(printed.ends_with("every step held\n"), "{printed}");
         let printed = lab.ok(&["--datapath", "ebpf", "--file", "small"]);
         assert!(printed.ends_with("every step held\n"), "{printed}");
+        assert_eq!(before, host());
+        assert_eq!(lab.left(), Vec::<String>::new());
+    }
+
+    fn every_step_holds_without_tunnels(lab) {
+        let before = host();
+        for mode in ["noencap", "hybrid"] {
+            let printed = lab.ok(&["--encap", mode]);
+            assert!(printed.ends_with("every step held\n"), "{mode}:\n{printed}");
+            assert_eq!(printed.matches("not applicable").count(), 1, "{mode}: step 4 alone\n{printed}");
+        }
         assert_eq!(before, host());
         assert_eq!(lab.left(), Vec::<String>::new());
     }

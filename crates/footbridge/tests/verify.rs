@@ -5,6 +5,7 @@
 
 use footbridge_node::cluster::Cluster;
 use footbridge_node::tables::{self, Round};
+use footbridge_node::underlay::Underlay;
 use footbridge_node::{NodeConfig, NodeState, PortAssignments};
 use footbridge_openflow::PortNames;
 use std::fs;
@@ -167,7 +168,15 @@ fn cluster_dumps(dir: &Path, change: impl Fn(&str, String) -> String) -> Vec<Str
     let mut arguments = Vec::new();
     for node in cluster.nodes.keys() {
         let ports = PortAssignments::default().updated(cluster.pods_on(node)).unwrap();
-        let state = NodeState::derive(&cluster, &NodeConfig::new(node), &ports, Round::FIRST).unwrap();
+        let state = NodeState::derive(
+            &cluster,
+            &[],
+            &NodeConfig::new(node),
+            &ports,
+            Round::FIRST,
+            &Underlay::default(),
+        )
+        .unwrap();
         let flows = tables::flows(&state);
         let dump: String =
             flows.iter().map(|flow| format!("{}\n", flow.display(&PortNames::none()))).collect();

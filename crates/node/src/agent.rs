@@ -7,6 +7,8 @@ use crate::bridge::NodeBridge;
 use crate::bridge::ovs::OvsAddress;
 use crate::config::{GATEWAY_PORT, NodeConfig};
 use crate::host::GATEWAY_NAME_MAX;
+use crate::pods::server::{CniServer, SOCKET};
+use crate::pods::service::{Service, ServiceError};
 use crate::reconcile::{PassError, Reconciler};
 use crate::source::{ApiError, ClusterFrom};
 use crate::store::{Store, StoreError};
@@ -22,6 +24,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// What the agent is run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,9 @@ pub enum AgentError {
     /// The OpenFlow server.
     #[error(transparent)]
     OpenFlow(#[from] OpenFlowError),
+    /// The CNI's part.
+    #[error(transparent)]
+    Cni(#[from] ServiceError),
     /// The loop.
     #[error(transparent)]
     Start(#[from] PassError),
@@ -132,6 +138,7 @@ async fn run_on(
     }
     let own = NodeBridge::Own(Arc::clone(&bridge));
     let mut reconciler = Reconciler::new(config.node.clone(), own, store)?;
+    let cni = Cni::start(&config, &reconciler)?;
     let node = config.node.node.as_str();
     let ended = tokio::select! {
         () = cancel => Ok(()),
@@ -142,10 +149,38 @@ async fn run_on(
     let ended = ended.and_then(|()| close(&bridge, &connections)).map_err(AgentError::Stopped);
     // The marks go before the socket: with that, the run directory is the next agent's.
     drop((marks, openflow));
+    cni.end().await;
     control.abort();
     // It ends with the abort; only then is its socket gone.
     drop(control.await);
     ended
+}
+
+/// The CNI's part of an agent.
+struct Cni {
+    server: JoinHandle<()>,
+    attendant: JoinHandle<()>,
+}
+
+impl Cni {
+    /// Serve the plugin for the pods that the loop goes by.
+    fn start(config: &AgentConfig, reconciler: &Reconciler) -> Result<Cni, AgentError> {
+        let service = Arc::new(Service::new(reconciler.pods(), &config.state_dir)?);
+        let server = CniServer::bind(&config.run_dir.join(SOCKET))?;
+        let attendant = Arc::clone(&service);
+        Ok(Cni {
+            server: tokio::spawn(server.run(service)),
+            attendant: tokio::spawn(async move { attendant.attend().await }),
+        })
+    }
+
+    /// Its socket is gone when this returns. Calls under way are cut short: the next agent finishes them.
+    async fn end(self) {
+        for task in [self.server, self.attendant] {
+            task.abort();
+            drop(task.await);
+        }
+    }
 }
 
 /// OpenFlow for tools on the node: `<run_dir>/<bridge>.mgmt`, where `ovs-ofctl` looks with OVS_RUNDIR.

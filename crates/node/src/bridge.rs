@@ -15,7 +15,7 @@ mod own;
 
 use crate::config::TunnelType;
 use crate::host::{Actual, Wiring};
-use footbridge_openflow::{Flow, PortNo};
+use footbridge_openflow::{Flow, PortNames, PortNo};
 use footbridge_switch::{Bridge, BundleError};
 use ovs::{OpenVswitch, OvsError};
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub enum Role {
     Tunnel {
         /// The encapsulation.
         kind: TunnelType,
+        /// The UDP port that they go to.
+        udp_port: u16,
         /// The address to send from and receive on; None for any.
         local: Option<Ipv4Addr>,
     },
@@ -114,6 +116,34 @@ impl NodeBridge {
         match self {
             NodeBridge::Own(bridge) => own::attach(bridge, wanted, host),
             NodeBridge::OpenVswitch(ovs) => Ok(ovs.attach(wanted, host).await?),
+        }
+    }
+
+    /// Which of these flows, and of this port, the bridge has not; each in words.
+    ///
+    /// # Errors
+    /// The bridge does not answer.
+    pub async fn lacking(
+        &mut self,
+        flows: &[Flow],
+        port: PortNo,
+        name: &str,
+    ) -> Result<Vec<String>, BridgeError> {
+        let (flows, has_port) = match self {
+            NodeBridge::Own(bridge) => own::lacking(bridge, flows, port, name)?,
+            NodeBridge::OpenVswitch(ovs) => ovs.lacking(flows, port, name).await?,
+        };
+        let port = (!has_port).then(|| format!("port {name} with number {}", port.0));
+        let names = PortNames::none();
+        let flows = flows.iter().map(|flow| format!("flow {}", flow.display(&names)));
+        Ok(flows.chain(port).collect())
+    }
+
+    /// Whether frames have to leave a pod as they go on a wire, for the bridge does not finish them.
+    pub fn needs_plain_frames(&self, wiring: Wiring) -> bool {
+        match self {
+            NodeBridge::Own(bridge) => !bridge.outlives_its_process(),
+            NodeBridge::OpenVswitch(_) => wiring.guards,
         }
     }
 

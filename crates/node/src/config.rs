@@ -36,6 +36,38 @@ impl TunnelType {
     pub const OVERHEAD: u32 = 50;
 }
 
+/// How packets go to other nodes' pods; the modes and their names are Antrea's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EncapMode {
+    /// Through a tunnel, to every node.
+    #[default]
+    Encap,
+    /// As they are: the host routes them to the other node's address, or, where that is not in the uplink's
+    /// subnet, the network between the nodes does.
+    NoEncap,
+    /// As they are to nodes in the uplink's subnet, through a tunnel to the others.
+    Hybrid,
+}
+
+impl EncapMode {
+    /// The word on the command line, in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            EncapMode::Encap => "encap",
+            EncapMode::NoEncap => "noencap",
+            EncapMode::Hybrid => "hybrid",
+        }
+    }
+
+    /// Whether there are tunnels.
+    pub const fn tunnels(self) -> bool {
+        match self {
+            EncapMode::Encap | EncapMode::Hybrid => true,
+            EncapMode::NoEncap => false,
+        }
+    }
+}
+
 /// The node agent's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -47,8 +79,18 @@ pub struct NodeConfig {
     pub gateway: String,
     /// The tunnel port's OpenFlow name.
     pub tunnel: String,
+    /// How packets go to other nodes.
+    pub encap: EncapMode,
     /// The tunnels' encapsulation.
     pub tunnel_type: TunnelType,
+    /// Their UDP port; None for the protocol's own.
+    pub tunnel_udp_port: Option<u16>,
+    /// The pods' MTU; None for what the uplink's leaves.
+    pub mtu: Option<u32>,
+    /// The device to other nodes; None for the one that has this node's address.
+    pub uplink: Option<String>,
+    /// Whether what pods send out of the cluster gets the node's address.
+    pub masquerade: bool,
     /// ClusterIPs are in here: traffic to them goes to the host for DNAT.
     pub service_cidr: Subnet,
 }
@@ -61,8 +103,24 @@ impl NodeConfig {
             bridge: "br-int".to_owned(),
             gateway: "antrea-gw0".to_owned(),
             tunnel: "antrea-tun0".to_owned(),
+            encap: EncapMode::default(),
             tunnel_type: TunnelType::Vxlan,
+            tunnel_udp_port: None,
+            mtu: None,
+            uplink: None,
+            masquerade: true,
             service_cidr: Subnet::DEFAULT_SERVICE_CIDR,
         }
+    }
+
+    /// The tunnels' UDP port.
+    pub fn udp_port(&self) -> u16 {
+        self.tunnel_udp_port.unwrap_or(self.tunnel_type.udp_port())
+    }
+
+    /// The pods' MTU over an uplink of this one.
+    pub fn pod_mtu(&self, uplink: u32) -> u32 {
+        let overhead = if self.encap.tunnels() { TunnelType::OVERHEAD } else { 0 };
+        self.mtu.unwrap_or(uplink.saturating_sub(overhead))
     }
 }

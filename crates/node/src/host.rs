@@ -16,16 +16,19 @@
 //!   arrives on it ([`firewall`]); it goes up only when that is in place. A bridge in the kernel takes
 //!   frames from the host's stack by itself.
 //! * A device that can't be a pod's ([`refused`]) is left as it is, whatever an annotation says.
-//! * A peer's subnet is routed via the peer's gateway, `onlink` on our gateway. No neighbour entry is
-//!   ever written: the kernel asks and the bridge answers.
+//! * The subnet of a peer behind a tunnel is routed via the peer's gateway, `onlink` on our gateway. No
+//!   neighbour entry is ever written: the kernel asks and the bridge answers.
+//! * That of a peer on the uplink's segment without a tunnel is routed via the peer's address. Such routes
+//!   bear a protocol number of ours ([`kernel::ROUTE_PROTOCOL`]), by which they are known.
+//! * What pods send out of the cluster gets the node's address, unless that is switched off ([`firewall`]).
 
 pub mod firewall;
 pub mod kernel;
 
-use crate::config::{GLOBAL_VIRTUAL_MAC, TunnelType};
-use crate::state::NodeState;
+use crate::config::GLOBAL_VIRTUAL_MAC;
+use crate::state::{NodeState, Peer, Way};
 use crate::subnet::Subnet;
-use firewall::Firewall;
+use firewall::{Firewall, Masquerade};
 use footbridge_openflow::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -82,12 +85,23 @@ pub struct Desired {
     pub bridge_sides: BTreeSet<String>,
     /// This node's address on the underlay, where it is known.
     pub node_address: Option<Ipv4Addr>,
-    /// Peers' subnets.
-    pub peers: BTreeSet<Subnet>,
-    /// The tunnels' UDP port.
-    pub tunnel_port: u16,
+    /// Peers' subnets, and how they are routed.
+    pub peers: BTreeMap<Subnet, Hop>,
+    /// The tunnels' UDP port, if there are tunnels.
+    pub tunnel_port: Option<u16>,
+    /// What of the pods' packets gets the node's address.
+    pub masquerade: Option<Masquerade>,
     /// How the bridge is wired to the host.
     pub wiring: Wiring,
+}
+
+/// Where a peer's subnet is routed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hop {
+    /// To the gateway, and so into the bridge.
+    Gateway,
+    /// To this address, over this device.
+    Node(Ipv4Addr, String),
 }
 
 /// The host as it was read back.
@@ -99,7 +113,7 @@ pub struct Actual {
     pub addresses: BTreeMap<String, BTreeSet<(Ipv4Addr, u8)>>,
     /// Devices with an IPv6 address of global scope.
     pub global_ipv6: BTreeSet<String>,
-    /// Routes of the main table that lead over the gateway.
+    /// Routes of the main table that lead over the gateway, and ours over other devices.
     pub routes: BTreeSet<Route>,
     /// The gateway's neighbours that have a MAC address.
     pub neighbours: BTreeSet<Neighbour>,
@@ -128,17 +142,28 @@ pub struct Link {
     pub in_bridge: bool,
 }
 
-/// A route over the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// Where to.
     pub subnet: Subnet,
+    /// Over which device.
+    pub over: Over,
     /// The next hop; None for the gateway's own subnet.
     pub via: Option<Ipv4Addr>,
     /// `onlink`
     pub onlink: bool,
     /// The metric.
     pub metric: u32,
+}
+
+/// The device of a route.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Over {
+    /// The gateway.
+    Gateway,
+    /// Another, and the route is of ours.
+    Device(String),
 }
 
 /// A neighbour at the gateway.
@@ -189,9 +214,9 @@ pub enum Step {
     AddAddress(String, Ipv4Addr, u8),
     /// Bring a device up.
     SetUp(String),
-    /// Make or replace a route over the gateway.
+    /// Make or replace a route.
     PutRoute(Route),
-    /// Take a route over the gateway away.
+    /// Take a route away.
     DelRoute(Route),
     /// Forget a neighbour at the gateway.
     DelNeighbour(Ipv4Addr),
@@ -223,9 +248,8 @@ pub enum Refusal {
 }
 
 impl Desired {
-    /// What the state asks for, over an uplink of `uplink_mtu` (where it was found), with a bridge
-    /// that is wired so.
-    pub fn of(state: &NodeState, uplink_mtu: Option<u32>, wiring: Wiring) -> Desired {
+    /// What the state asks for, with a bridge that is wired so.
+    pub fn of(state: &NodeState, wiring: Wiring) -> Desired {
         let mut bridge_sides: BTreeSet<String> = state.pods.iter().map(|pod| pod.interface.clone()).collect();
         match wiring.gateway {
             GatewayKind::VethPair => drop(bridge_sides.insert(gateway_peer_name(&state.config.gateway))),
@@ -235,11 +259,12 @@ impl Desired {
             gateway: state.config.gateway.clone(),
             gateway_mac: state.gateway_mac,
             subnet: state.subnet,
-            mtu: uplink_mtu.unwrap_or(DEFAULT_UPLINK_MTU).saturating_sub(TunnelType::OVERHEAD),
+            mtu: state.config.pod_mtu(state.uplink.as_ref().map_or(DEFAULT_UPLINK_MTU, |uplink| uplink.mtu)),
             bridge_sides,
             node_address: state.address,
-            peers: state.peers.iter().map(|peer| peer.subnet).collect(),
-            tunnel_port: state.config.tunnel_type.udp_port(),
+            peers: state.peers.iter().filter_map(|peer| Some((peer.subnet, hop(peer, state)?))).collect(),
+            tunnel_port: state.config.encap.tunnels().then(|| state.config.udp_port()),
+            masquerade: state.config.masquerade.then(|| Masquerade::of(state)),
             wiring,
         }
     }
@@ -260,12 +285,29 @@ impl Desired {
         settings
     }
 
-    /// The routes over the gateway.
+    /// The routes to peers, and to this node's own pods.
     fn routes(&self) -> BTreeSet<Route> {
-        let peer =
-            |subnet: &Subnet| Route { subnet: *subnet, via: Some(subnet.gateway()), onlink: true, metric: 0 };
-        let own = Route { subnet: self.subnet, via: None, onlink: false, metric: 0 };
+        let peer = |(subnet, hop): (&Subnet, &Hop)| match hop {
+            Hop::Gateway => {
+                let via = Some(subnet.gateway());
+                Route { subnet: *subnet, over: Over::Gateway, via, onlink: true, metric: 0 }
+            }
+            Hop::Node(address, device) => {
+                let over = Over::Device(device.clone());
+                Route { subnet: *subnet, over, via: Some(*address), onlink: false, metric: 0 }
+            }
+        };
+        let own = Route { subnet: self.subnet, over: Over::Gateway, via: None, onlink: false, metric: 0 };
         self.peers.iter().map(peer).chain([own]).collect()
+    }
+}
+
+/// Where a peer's subnet is routed; nowhere by us if others do it.
+fn hop(peer: &Peer, state: &NodeState) -> Option<Hop> {
+    match peer.way {
+        Way::Tunnel => Some(Hop::Gateway),
+        Way::Segment => Some(Hop::Node(peer.address, state.uplink.as_ref()?.device.clone())),
+        Way::Network => None,
     }
 }
 
@@ -408,19 +450,21 @@ fn network_steps(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>) {
     let wanted = desired.routes();
     for route in wanted.difference(&actual.routes) {
         if route.via.is_some() || settled {
-            steps.push(Step::PutRoute(*route));
+            steps.push(Step::PutRoute(route.clone()));
         }
     }
     // A route that stands where a wanted one goes, with another metric or next hop; and routes to
-    // what is no peer any more, which `onlink` tells from an administrator's own.
+    // what is no peer any more, which `onlink`, or our mark, tells from an administrator's own.
     for route in actual.routes.difference(&wanted) {
-        let peer = desired.peers.contains(&route.subnet);
+        let peer = desired.peers.contains_key(&route.subnet);
         let replaced = peer && route.metric == 0;
-        if (route.onlink || peer) && !replaced {
-            steps.push(Step::DelRoute(*route));
+        let ours = route.onlink || route.over != Over::Gateway;
+        if (ours || peer) && !replaced {
+            steps.push(Step::DelRoute(route.clone()));
         }
     }
-    let gateways: BTreeSet<Ipv4Addr> = desired.peers.iter().map(|subnet| subnet.gateway()).collect();
+    let asked = desired.peers.iter().filter(|(_, hop)| **hop == Hop::Gateway);
+    let gateways: BTreeSet<Ipv4Addr> = asked.map(|(subnet, _)| subnet.gateway()).collect();
     for neighbour in &actual.neighbours {
         let of_a_peer = gateways.contains(&neighbour.address);
         let is_virtual = neighbour.mac == GLOBAL_VIRTUAL_MAC;

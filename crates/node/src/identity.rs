@@ -18,9 +18,21 @@ pub fn interface_name(pod: &Pod) -> String {
     if let Some(name) = &pod.interface {
         return name.clone();
     }
-    let prefix: String = pod.name.name.chars().take(8).collect();
-    let [a, b, c, ..] = digest("container", &pod_identity(pod));
+    container_interface(&pod.name.name, &pod_identity(pod))
+}
+
+/// The name of the host interface of a pod's container: the first 8 characters of the pod's name, `-`, and the first 6
+/// hex digits of the SHA-1 of `container/<container id>`.
+pub fn container_interface(pod: &str, container: &str) -> String {
+    let prefix: String = pod.chars().take(8).collect();
+    let [a, b, c, ..] = digest("container", container);
     format!("{prefix}-{a:02x}{b:02x}{c:02x}")
+}
+
+/// The MAC address of a container's interface, of `<container id>/<interface>`. Not of the pod's UID: while a pod's
+/// container is replaced by another the two have it in common.
+pub fn container_mac(container: &str) -> MacAddr {
+    derived_mac("mac", container)
 }
 
 /// A pod's MAC address: `footbridge.io/mac`, else one derived from its identity.
@@ -108,6 +120,11 @@ impl PortAssignments {
         Ok(next)
     }
 
+    /// Whether each of these is in `other`, too.
+    pub fn is_part_of(&self, other: &PortAssignments) -> bool {
+        self.ports.iter().all(|(pod, port)| other.ports.get(pod) == Some(port))
+    }
+
     /// A pod's port.
     pub fn get(&self, pod: &Pod) -> Option<PortNo> {
         self.ports.get(&key(pod)).map(|port| PortNo(u32::from(*port)))
@@ -174,6 +191,7 @@ mod tests {
         assert_eq!((second.get(&a), second.get(&b)), (None, Some(PortNo(4))));
         let third = second.updated([&b, &c]).unwrap();
         assert_eq!(third.get(&c), Some(PortNo(5)), "3 was another's a moment ago");
+        assert!(second.is_part_of(&first) && !third.is_part_of(&first));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!
 //! # The thin shell
 //!
-//! [`source`] watches the cluster, [`store`] keeps what survives, [`host::kernel`] speaks to Linux,
+//! [`source`] watches the cluster, [`pods`] has the CNI's pods, [`store`] keeps what survives, [`host::kernel`] speaks to Linux,
 //! [`bridge`] to our own bridge or to Open vSwitch, [`reconcile`] is the one loop, and [`agent`] puts it
 //! all together.
 //!
@@ -24,16 +24,18 @@ pub mod cluster;
 pub mod config;
 pub mod host;
 pub mod identity;
+pub mod pods;
 pub mod reconcile;
 pub mod source;
 pub mod state;
 pub mod store;
 pub mod subnet;
 pub mod tables;
+pub mod underlay;
 
 pub use agent::AgentConfig;
 pub use cluster::{Cluster, ClusterError};
-pub use config::{NodeConfig, TunnelType};
+pub use config::{EncapMode, NodeConfig, TunnelType};
 pub use identity::PortAssignments;
 pub use source::ClusterFrom;
 pub use state::NodeState;

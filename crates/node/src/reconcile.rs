@@ -15,19 +15,22 @@
 
 use crate::back_off::BackOff;
 use crate::bridge::{BridgeError, NodeBridge, Role, WantedPort};
-use crate::cluster::{self, Cluster, LeftOut, ObjectName};
-use crate::config::{GATEWAY_PORT, NodeConfig, TUNNEL_PORT};
+use crate::cluster::{self, Cluster, LeftOut, ObjectName, Pod};
+use crate::config::{GATEWAY_PORT, GLOBAL_VIRTUAL_MAC, NodeConfig, TUNNEL_PORT};
 use crate::host::kernel::{HostError, Kernel};
 use crate::host::{self, Actual, Desired, Refusal, Wiring};
 use crate::identity::{PortAssignments, PortsExhausted};
+use crate::pods::{Network, Pods, Question, Wanted};
 use crate::source::ClusterSource;
 use crate::state::{NodeState, StateError};
 use crate::store::{Store, StoreError};
 use crate::tables::{self, Round};
+use crate::underlay::Underlay;
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -78,6 +81,9 @@ pub struct Reconciler {
     round: Round,
     round_stored: bool,
     cluster: Option<Cluster>,
+    pods: Arc<Pods>,
+    /// What the CNI's pods have to know, once it is known.
+    network: Option<Network>,
     said: Said,
 }
 
@@ -87,6 +93,7 @@ struct Said {
     error: Option<String>,
     cluster: Option<String>,
     waiting: BTreeSet<String>,
+    unusable: BTreeSet<String>,
     unenforced: BTreeSet<ObjectName>,
     left_out: BTreeMap<String, LeftOut>,
     absent: BTreeSet<String>,
@@ -101,6 +108,7 @@ impl Reconciler {
     pub fn new(config: NodeConfig, bridge: NodeBridge, store: Store) -> Result<Reconciler, PassError> {
         let ports = store.ports()?;
         let round = store.round()?.map_or(Round::FIRST, Round::next);
+        let pods = Pods::open(store.directory())?;
         let kernel = Kernel::open()?;
         Ok(Reconciler {
             config,
@@ -112,8 +120,15 @@ impl Reconciler {
             round,
             round_stored: false,
             cluster: None,
+            pods: Arc::new(pods),
+            network: None,
             said: Said::default(),
         })
+    }
+
+    /// The CNI's pods, which the loop goes by.
+    pub fn pods(&self) -> Arc<Pods> {
+        Arc::clone(&self.pods)
     }
 
     /// Make the world as `source` wants it, until dropped. `ready` is called after the first pass
@@ -124,7 +139,10 @@ impl Reconciler {
         let mut back_off = BackOff::new(BACK_OFF.0, BACK_OFF.1);
         loop {
             self.read_cluster(&mut source);
-            let pause = match self.pass().await {
+            let wanted = self.pods.wanted(&self.config.node);
+            let passed = self.pass(&wanted).await;
+            self.tell_pods(&wanted, &passed);
+            let pause = match passed {
                 Ok(true) => {
                     back_off.succeeded();
                     if self.said.error.take().is_some() {
@@ -144,6 +162,7 @@ impl Reconciler {
             };
             tokio::select! {
                 () = source.changed() => {}
+                () = self.pods.changed() => {}
                 // One that comes back only to go again is not to keep us busy.
                 () = self.bridge.lost() => tokio::time::sleep(BACK_OFF.0).await,
                 what = events.next() => {
@@ -191,27 +210,87 @@ impl Reconciler {
     }
 
     /// One comparison of everything; whether there was a cluster to compare with.
-    async fn pass(&mut self) -> Result<bool, PassError> {
+    async fn pass(&mut self, wanted: &Wanted) -> Result<bool, PassError> {
+        let local = wanted.pods.as_slice();
         let Some(cluster) = &self.cluster else { return Ok(false) };
-        let ports = self.ports.updated(cluster.pods_on(&self.config.node))?;
-        let state = NodeState::derive(cluster, &self.config, &ports, self.round)?;
+        let ports = self.ports.updated(cluster.pods_on(&self.config.node).chain(local))?;
+        let underlay = Underlay::of(&self.kernel.read_devices().await?, &self.config.gateway);
+        let state = NodeState::derive(cluster, local, &self.config, &ports, self.round, &underlay)?;
+        let mut unsaved = None;
         if ports != self.ports {
-            self.store.save_ports(&ports)?;
-            self.ports = ports;
+            match self.store.save_ports(&ports) {
+                Ok(()) => self.ports = ports,
+                // A full disk keeps no pod from going: its number is given up later.
+                Err(error) if ports.is_part_of(&self.ports) => unsaved = Some(error),
+                Err(error) => return Err(error.into()),
+            }
         }
         self.say_waiting(&state);
         let wiring = self.bridge.prepare(&self.config.gateway).await?;
+        self.answer_questions(&state, local).await;
         let changes = self.bridge.program(&tables::flows(&state)).await?;
         if changes > 0 {
             tracing::info!(changes, "flows changed");
         }
+        self.pods.programmed(wanted.generation);
         let (desired, actual) = self.shape_host(&state, wiring).await?;
+        self.network = Some(self.network_of(&state, &desired, local));
         self.attach_ports(&state, &desired, &actual).await?;
         if !self.round_stored {
             self.store.save_round(self.round)?;
             self.round_stored = true;
         }
-        Ok(true)
+        match unsaved {
+            None => Ok(true),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    /// What the CNI's pods have to know of their node.
+    fn network_of(&self, state: &NodeState, desired: &Desired, local: &[Pod]) -> Network {
+        let own: BTreeSet<&str> = local.iter().filter_map(|pod| pod.interface.as_deref()).collect();
+        let others = || state.pods.iter().filter(|pod| !own.contains(pod.interface.as_str()));
+        let macs = others().map(|pod| pod.mac);
+        Network {
+            subnet: state.subnet,
+            mtu: desired.mtu,
+            plain_frames: self.bridge.needs_plain_frames(desired.wiring),
+            taken: others().map(|pod| pod.address).collect(),
+            reserved_macs: macs.chain([state.gateway_mac, GLOBAL_VIRTUAL_MAC]).collect(),
+        }
+    }
+
+    /// Let those who wait for pods know how far the bridge has followed.
+    fn tell_pods(&self, wanted: &Wanted, passed: &Result<bool, PassError>) {
+        let outcome = match passed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("waiting for the cluster".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.pods.passed(wanted.generation, self.network.clone(), outcome);
+    }
+
+    /// Say what pods lack, before the rest of this pass puts it there.
+    async fn answer_questions(&mut self, state: &NodeState, local: &[Pod]) {
+        for question in self.pods.questions() {
+            let lacking = self.lacking(state, local, &question).await;
+            question.answer(lacking.map_err(|error| error.to_string()));
+        }
+    }
+
+    /// What of a pod's flows and port the bridge has not.
+    async fn lacking(
+        &mut self,
+        state: &NodeState,
+        local: &[Pod],
+        question: &Question,
+    ) -> Result<Vec<String>, BridgeError> {
+        let pod = local.iter().find(|pod| pod.uid == question.uid);
+        let pod =
+            pod.and_then(|pod| state.pods.iter().find(|p| Some(&p.interface) == pod.interface.as_ref()));
+        let Some(pod) = pod else { return Ok(vec!["the pod".to_owned()]) };
+        let flows = tables::flows_of(state, pod);
+        self.bridge.lacking(&flows, pod.port, &pod.interface).await
     }
 
     /// Diff and apply until nothing is left to do.
@@ -223,7 +302,7 @@ impl Reconciler {
         let mut left = Vec::new();
         for _ in 0..MAX_READ_BACKS {
             let mut actual = self.kernel.read_devices().await?;
-            let desired = Desired::of(state, uplink_mtu(state, &actual), wiring);
+            let desired = Desired::of(state, wiring);
             // A guard goes with its device: of one that came since, the last reading says nothing.
             let bridge_sides = bridge_sides(&desired, &actual);
             if bridge_sides != self.bridge_sides {
@@ -251,7 +330,7 @@ impl Reconciler {
     ) -> Result<(), PassError> {
         let refused = host::refused(desired, actual);
         self.say_refused(state, &refused);
-        let wanted: BTreeMap<_, _> = ports(state, desired, actual)
+        let wanted: BTreeMap<_, _> = ports(state, desired)
             .into_iter()
             .filter(|port| !refused.contains_key(&port.name))
             .map(|port| (port.number, port))
@@ -311,6 +390,11 @@ impl Reconciler {
             tracing::warn!("{peer}");
         }
         self.said.waiting = waiting;
+        let unusable: BTreeSet<String> = state.unusable.iter().map(ToString::to_string).collect();
+        for peer in unusable.difference(&self.said.unusable) {
+            tracing::error!("{peer}");
+        }
+        self.said.unusable = unusable;
     }
 
     fn say_error(&mut self, error: &PassError) {
@@ -330,15 +414,15 @@ impl Reconciler {
 }
 
 /// The ports of the bridge.
-fn ports(state: &NodeState, desired: &Desired, actual: &Actual) -> Vec<WantedPort> {
+fn ports(state: &NodeState, desired: &Desired) -> Vec<WantedPort> {
     let port = |number, name: &str, role| WantedPort { number, name: name.to_owned(), role };
     let config = &state.config;
-    let local = state.address.filter(|address| holder(*address, actual).is_some());
-    let tunnel = Role::Tunnel { kind: config.tunnel_type, local };
-    let mut ports = vec![
-        port(TUNNEL_PORT, &config.tunnel, tunnel),
-        port(GATEWAY_PORT, &config.gateway, Role::Gateway { mtu: desired.mtu }),
-    ];
+    let mut ports = vec![port(GATEWAY_PORT, &config.gateway, Role::Gateway { mtu: desired.mtu })];
+    if config.encap.tunnels() {
+        let local = state.uplink.as_ref().map(|uplink| uplink.address);
+        let tunnel = Role::Tunnel { kind: config.tunnel_type, udp_port: config.udp_port(), local };
+        ports.push(port(TUNNEL_PORT, &config.tunnel, tunnel));
+    }
     ports.extend(state.pods.iter().map(|pod| port(pod.port, &pod.interface, Role::Pod)));
     ports
 }
@@ -353,17 +437,6 @@ fn new_names(before: &BTreeSet<ObjectName>, now: &BTreeSet<ObjectName>) -> Strin
 fn bridge_sides(desired: &Desired, actual: &Actual) -> BTreeMap<String, u32> {
     let index = |name: &String| Some((name.clone(), actual.links.get(name)?.index));
     desired.bridge_sides.iter().filter_map(index).collect()
-}
-
-/// The device that has the address.
-fn holder(address: std::net::Ipv4Addr, actual: &Actual) -> Option<&String> {
-    let has = |(_, addresses): &(&String, &BTreeSet<_>)| addresses.iter().any(|(a, _)| *a == address);
-    actual.addresses.iter().find(has).map(|(name, _)| name)
-}
-
-fn uplink_mtu(state: &NodeState, actual: &Actual) -> Option<u32> {
-    let uplink = holder(state.address?, actual)?;
-    actual.links.get(uplink).map(|link| link.mtu)
 }
 
 /// What the kernel says of changes.

@@ -1,12 +1,14 @@
 //! What one node knows: itself, its peers, its pods. A pure value, from which everything that
 //! should exist follows.
 
-use crate::cluster::{Cluster, LeftOut, ObjectName};
-use crate::config::NodeConfig;
+use crate::cluster::{Cluster, LeftOut, Node, ObjectName, Pod};
+use crate::config::{EncapMode, NodeConfig};
 use crate::identity::{self, PortAssignments};
 use crate::subnet::Subnet;
 use crate::tables::Round;
+use crate::underlay::{Clash, Underlay, Uplink, clash};
 use footbridge_openflow::{MacAddr, PortNo};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Everything that this node's flows, routes and devices depend on.
@@ -18,6 +20,8 @@ pub struct NodeState {
     pub round: Round,
     /// This node's address on the underlay; None until the cluster knows it.
     pub address: Option<Ipv4Addr>,
+    /// The device to other nodes, where it was found.
+    pub uplink: Option<Uplink>,
     /// This node's pod subnet.
     pub subnet: Subnet,
     /// The gateway's MAC address; its address is the subnet's first.
@@ -28,6 +32,8 @@ pub struct NodeState {
     pub pods: Vec<LocalPod>,
     /// Nodes that lack something and so are no peers yet, by name.
     pub waiting: Vec<WaitingPeer>,
+    /// Nodes whose pod subnets can't be routed to on this host, by name: no peers either.
+    pub unusable: Vec<UnusablePeer>,
 }
 
 /// Another node. Its identity is all its fields: one re-created under the same name with another
@@ -42,6 +48,31 @@ pub struct Peer {
     pub subnet: Subnet,
     /// Its address on the underlay: where tunnels to it go.
     pub address: Ipv4Addr,
+    /// How packets go to it.
+    pub way: Way,
+}
+
+/// How packets go to a peer's pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// In a tunnel to its address.
+    Tunnel,
+    /// Routed by the host: to its address, which is on the uplink's segment.
+    Segment,
+    /// Routed by the host as it routes everything: the network between the nodes knows pods' subnets.
+    Network,
+}
+
+impl Way {
+    /// To a peer of this address.
+    fn to(address: Ipv4Addr, mode: EncapMode, uplink: Option<&Uplink>) -> Way {
+        let near = uplink.is_some_and(|uplink| uplink.reaches(address));
+        match (mode, near) {
+            (EncapMode::Encap, _) | (EncapMode::Hybrid, false) => Way::Tunnel,
+            (EncapMode::NoEncap | EncapMode::Hybrid, true) => Way::Segment,
+            (EncapMode::NoEncap, false) => Way::Network,
+        }
+    }
 }
 
 /// A pod on this node.
@@ -67,6 +98,21 @@ pub struct WaitingPeer {
     pub name: String,
     /// What it lacks.
     pub missing: Missing,
+}
+
+/// A node whose pods can't be reached, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[error(
+    "node {name} is no peer: its pod subnet {subnet} can't be used, for {why}; give the node another subnet \
+     (spec.podCIDR), or correct --service-cidr"
+)]
+pub struct UnusablePeer {
+    /// The node's name.
+    pub name: String,
+    /// Its pod subnet.
+    pub subnet: Subnet,
+    /// What speaks against it.
+    pub why: Clash,
 }
 
 /// What a node lacks.
@@ -110,6 +156,22 @@ pub enum StateError {
         /// Why.
         why: LeftOut,
     },
+    /// This node's pod subnet would cut the host off from something.
+    #[error(
+        "this node's pod subnet {subnet} can't be used, for {why}; give node {node} another subnet \
+         (spec.podCIDR), or correct --service-cidr"
+    )]
+    Clash {
+        /// This node.
+        node: String,
+        /// Its pod subnet.
+        subnet: Subnet,
+        /// What speaks against it.
+        why: Clash,
+    },
+    /// The configured uplink is not there.
+    #[error("waiting for the uplink: this host has no device {0} with an IPv4 address (--uplink)")]
+    NoUplink(String),
     /// Two things on this node would be called or numbered alike.
     #[error("pod {pod}: {what} {value} is also that of {other}")]
     Collision {
@@ -128,15 +190,18 @@ pub enum StateError {
 }
 
 impl NodeState {
-    /// This node's state in `cluster`.
+    /// This node's state in `cluster`, with the pods that it has besides the cluster's, on a host with these networks of
+    /// its own.
     ///
     /// # Errors
-    /// The node is not there or has no subnet yet, or its pods' names collide.
+    /// The node is not there, or has no subnet yet or one that can't be used, or its pods' names collide.
     pub fn derive(
         cluster: &Cluster,
+        local: &[Pod],
         config: &NodeConfig,
         ports: &PortAssignments,
         round: Round,
+        underlay: &Underlay,
     ) -> Result<NodeState, StateError> {
         if let Some(why) = cluster.left_out.get(&config.node) {
             return Err(StateError::LeftOut { node: config.node.clone(), why: why.clone() });
@@ -146,9 +211,18 @@ impl NodeState {
             known: some_names(cluster),
         })?;
         let subnet = node.subnet.ok_or_else(|| StateError::NoSubnet(config.node.clone()))?;
+        let nodes: BTreeMap<Ipv4Addr, &str> = cluster.nodes.values().filter_map(addressed).collect();
+        let clash = |subnet| clash(subnet, config.service_cidr, &nodes, underlay);
+        if let Some(why) = clash(subnet) {
+            return Err(StateError::Clash { node: config.node.clone(), subnet, why });
+        }
+        let uplink = underlay.uplink(config.uplink.as_deref(), node.address);
+        if let (Some(named), None) = (&config.uplink, &uplink) {
+            return Err(StateError::NoUplink(named.clone()));
+        }
         let gateway_mac = identity::gateway_mac(node);
         let mut pods = Vec::new();
-        for pod in cluster.pods_on(&config.node) {
+        for pod in cluster.pods_on(&config.node).chain(local) {
             pods.push(LocalPod {
                 port: ports.get(pod).ok_or_else(|| StateError::NoPort(pod.name.clone()))?,
                 name: pod.name.clone(),
@@ -160,12 +234,18 @@ impl NodeState {
         refuse_collisions(config, gateway_mac, &pods)?;
         pods.sort();
         let mut peers = Vec::new();
-        let mut waiting = Vec::new();
+        let (mut waiting, mut unusable) = (Vec::new(), Vec::new());
         for other in cluster.nodes.values().filter(|other| other.name != config.node) {
             let missing = match (other.subnet, other.address) {
                 (Some(subnet), Some(address)) => {
                     let (name, uid) = (other.name.clone(), other.uid.clone());
-                    peers.push(Peer { name, uid, subnet, address });
+                    match clash(subnet) {
+                        None => {
+                            let way = Way::to(address, config.encap, uplink.as_ref());
+                            peers.push(Peer { name, uid, subnet, address, way });
+                        }
+                        Some(why) => unusable.push(UnusablePeer { name, subnet, why }),
+                    }
                     continue;
                 }
                 (None, Some(_)) => Missing::Subnet,
@@ -178,13 +258,20 @@ impl NodeState {
             config: config.clone(),
             round,
             address: node.address,
+            uplink,
             subnet,
             gateway_mac,
             peers,
             pods,
             waiting,
+            unusable,
         })
     }
+}
+
+/// A node by its address.
+fn addressed(node: &Node) -> Option<(Ipv4Addr, &str)> {
+    Some((node.address?, &node.name))
 }
 
 /// The first few node names, for a message.
@@ -221,3 +308,6 @@ fn refuse_collisions(config: &NodeConfig, gateway_mac: MacAddr, pods: &[LocalPod
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

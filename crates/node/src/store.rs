@@ -91,6 +91,11 @@ impl Store {
         self.write(ROUND, &format!("{round}\n"))
     }
 
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A file of the directory, for others to write.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)

@@ -27,9 +27,9 @@ mod registers;
 mod spoof_guard;
 
 pub use cookie::{Category, Cookie, Round};
-pub use registers::{CT_ZONE, OUT_PORT};
+pub use registers::{CT_ZONE, MEANINGS, Meaning, OUT_PORT};
 
-use crate::state::NodeState;
+use crate::state::{LocalPod, NodeState};
 use footbridge_openflow::{Action, Field, Flow, MacAddr, Match, Subfield};
 use registers::Bits;
 use std::net::Ipv4Addr;
@@ -92,6 +92,15 @@ tables! {
 /// Every flow that the bridge should hold.
 pub fn flows(state: &NodeState) -> Vec<Flow> {
     TableId::ALL.iter().flat_map(|table| table.flows(state)).collect()
+}
+
+/// A pod's own flows: those that would not be there without it.
+pub fn flows_of(state: &NodeState, pod: &LocalPod) -> Vec<Flow> {
+    let mut without = state.clone();
+    without.pods.retain(|other| other != pod);
+    // The others are the same, in the same order.
+    let mut others = flows(&without).into_iter().peekable();
+    flows(state).into_iter().filter(|flow| others.next_if_eq(flow).is_none()).collect()
 }
 
 impl TableId {

@@ -1,8 +1,15 @@
 //! The packet as the tables see it: every field's bits, in one fixed layout.
 
 use crate::action::Subfield;
-use crate::field::{Field, ones};
+use crate::field::{Field, Prereq, ones};
 use core::fmt;
+
+/// The present bit of vlan_tci.
+const VLAN_PRESENT: u128 = 0x1000;
+/// The bit of ip_frag that later fragments have.
+const FRAG_LATER: u128 = 2;
+/// `new`, `est` and `rpl` of ct_state: of packets that are of a connection.
+const CT_OF_A_CONNECTION: u128 = 0x0b;
 
 /// Number of 64-bit words in a [`Key`].
 pub const KEY_WORDS: usize = 62;
@@ -55,6 +62,35 @@ impl Key {
     pub fn write(&mut self, part: Subfield, value: u128) {
         let mask = part.mask() & part.field.known_bits();
         self.set_masked(part.field, value << part.offset, mask);
+    }
+
+    /// Whether the packet has the fields with this prerequisite.
+    pub fn has(&self, prereq: Prereq) -> bool {
+        let is = |field, value: u128| self.get(field) == value;
+        let v4 = || is(Field::EthType, 0x0800);
+        let v6 = || is(Field::EthType, 0x86dd);
+        let ip = || v4() || v6();
+        let whole = || self.get(Field::IpFrag) & FRAG_LATER == 0;
+        let transport = |proto: u128| ip() && is(Field::NwProto, proto) && whole();
+        let icmpv6 = || v6() && is(Field::NwProto, 58) && whole();
+        let nd = |kind: u128| icmpv6() && is(Field::Icmpv6Code, 0) && is(Field::Icmpv6Type, kind);
+        match prereq {
+            Prereq::None | Prereq::Ethernet => true,
+            Prereq::Vlan => self.get(Field::VlanTci) & VLAN_PRESENT != 0,
+            Prereq::Arp => is(Field::EthType, 0x0806) || is(Field::EthType, 0x8035),
+            Prereq::Ipv4 => v4(),
+            Prereq::Ipv6 => v6(),
+            Prereq::Ip => ip(),
+            Prereq::Tcp => transport(6),
+            Prereq::Udp => transport(17),
+            Prereq::Sctp => transport(132),
+            Prereq::Icmpv4 => v4() && is(Field::NwProto, 1) && whole(),
+            Prereq::Icmpv6 => icmpv6(),
+            Prereq::Nd => nd(135) || nd(136),
+            Prereq::NdSolicit => nd(135),
+            Prereq::NdAdvert => nd(136),
+            Prereq::Ct => self.get(Field::CtState) & CT_OF_A_CONNECTION != 0,
+        }
     }
 
     /// The words, for lookups by whole words.

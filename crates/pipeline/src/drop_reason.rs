@@ -11,6 +11,11 @@ macro_rules! reasons {
         pub enum DropReason { $( #[doc = $description] $variant ),* }
 
         static ROWS: &[(DropReason, &str, &str)] = &[ $( (DropReason::$variant, $name, $description) ),* ];
+
+        impl DropReason {
+            /// How many reasons there are.
+            pub const COUNT: usize = [ $( $name ),* ].len();
+        }
     };
 }
 

@@ -46,6 +46,9 @@ pub const MAX_RESUBMITS: usize = 4096;
 /// datapath actions, 64 kB of them, of which an output takes 8 bytes).
 pub const MAX_OUTPUTS: usize = 8192;
 
+/// The flags of TCP by which a connection ends, for `fin_timeout`: FIN and RST (RFC 9293 §3.1).
+pub const TCP_FIN_OR_RST: u16 = 0x05;
+
 /// Everything that changes while packets pass.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -72,6 +75,22 @@ impl Pipeline {
     ) -> Verdict {
         let (frame, key) = arrived(packet);
         self.run(frame, key, Start::Table(0), Surroundings::of(state, now, observer))
+    }
+
+    /// Take one packet through the tables, where the connections are not the bridge's own: `tracker` answers
+    /// for `ct()`.
+    pub fn process_tracked(
+        &self,
+        fdb: &mut Fdb,
+        ports: &PortSet,
+        tracker: &mut dyn Tracker,
+        packet: Packet,
+        now: Time,
+        observer: &mut dyn Observer,
+    ) -> Verdict {
+        let (frame, key) = arrived(packet);
+        let around = Surroundings { fdb, ports, tracker, punt_misses: false, now, observer };
+        self.run(frame, key, Start::Table(0), around)
     }
 
     /// Carry out `actions` on a packet that a controller hands in (OFPT_PACKET_OUT). What `metadata`

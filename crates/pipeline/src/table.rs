@@ -127,7 +127,7 @@ pub struct FlowCounters {
     packets: AtomicU64,
     bytes: AtomicU64,
     last_used: AtomicU64,
-    pub(crate) closing: AtomicBool,
+    closing: AtomicBool,
 }
 
 impl FlowCounters {
@@ -151,6 +151,11 @@ impl FlowCounters {
         self.packets.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.last_used.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// A TCP FIN or RST passed the flow's `fin_timeout`.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     fn carried_over(&self) -> FlowCounters {

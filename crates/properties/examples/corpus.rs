@@ -6,7 +6,8 @@
 //! * `corpus check TARGET DIRECTORY`: every input of the directory for which a property fails, by name,
 //!   with why.
 //! * `corpus seeds TARGET DIRECTORY`: what the corpora began from into the directory: recorded
-//!   conversations, messages and flows written by ourselves, worker1's flows, the lab's cluster files.
+//!   conversations, messages and flows written by ourselves, worker1's flows, the lab's cluster files,
+//!   calls of the CNI.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a tool of the tests")]
 
@@ -98,6 +99,16 @@ const PACKETS: &[&str] = &[
     "in_port=1,dl_type=0x88cc,dl_src=00:00:00:00:00:01,reg0=1,metadata=2,tun_id=3,tun_dst=10.79.1.202,ct_state=trk|est",
 ];
 
+/// Calls of the CNI.
+const CALLS: &[&str] = &[
+    "CNI_COMMAND=ADD\nCNI_CONTAINERID=c0ffee\nCNI_IFNAME=eth0\nCNI_NETNS=/run/netns/a\nCNI_PATH=/opt/cni/bin:/usr/lib/cni\nCNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=frontend\n\n{\"cniVersion\":\"1.0.0\",\"name\":\"pods\",\"type\":\"footbridge\",\"ipam\":{\"type\":\"host-local\"},\"runtimeConfig\":{\"mac\":\"02:00:00:00:00:09\"},\"dns\":{\"nameservers\":[\"10.96.0.10\"]}}",
+    "CNI_COMMAND=CHECK\nCNI_CONTAINERID=c0ffee\nCNI_IFNAME=eth0\nCNI_NETNS=/run/netns/a\n\n{\"cniVersion\":\"1.1.0\",\"name\":\"pods\",\"type\":\"footbridge\",\"runDir\":\"/run/footbridge\",\"prevResult\":{\"interfaces\":[{\"name\":\"frontend-889ab5\"},{\"name\":\"eth0\",\"mac\":\"02:00:00:00:00:09\",\"mtu\":1450,\"sandbox\":\"/run/netns/a\"}],\"ips\":[{\"address\":\"10.222.1.7/24\",\"gateway\":\"10.222.1.1\",\"interface\":1}],\"routes\":[{\"dst\":\"0.0.0.0/0\",\"gw\":\"10.222.1.1\",\"mtu\":1400}],\"dns\":{}}}",
+    "CNI_COMMAND=DEL\nCNI_CONTAINERID=c0ffee\nCNI_IFNAME=eth0\n\n{\"cniVersion\":\"0.4.0\",\"name\":\"pods\",\"type\":\"footbridge\",\"args\":{\"cni\":{\"mac\":\"02:00:00:00:00:09\"}},\"prevResult\":{\"ips\":[{\"version\":\"4\",\"address\":\"10.222.1.7/24\"}]}}",
+    "CNI_COMMAND=GC\n\n{\"cniVersion\":\"1.1.0\",\"name\":\"pods\",\"type\":\"footbridge\",\"cni.dev/valid-attachments\":[{\"containerID\":\"c0ffee\",\"ifname\":\"eth0\"}]}",
+    "CNI_COMMAND=STATUS\n\n{\"cniVersion\":\"1.1.0\",\"name\":\"pods\",\"type\":\"footbridge\",\"stateDir\":\"/var/lib/footbridge\"}",
+    "CNI_COMMAND=VERSION\n\n{\"cniVersion\":\"0.3.1\"}",
+];
+
 fn seeds(target: &Target) -> Vec<Vec<u8>> {
     let text = |texts: &[&str]| -> Vec<Vec<u8>> { texts.iter().map(|t| t.as_bytes().to_vec()).collect() };
     match target.name {
@@ -135,6 +146,7 @@ fn seeds(target: &Target) -> Vec<Vec<u8>> {
                 .collect()
         }
         "cluster" => text(&CLUSTERS),
+        "cni" => text(CALLS),
         other => panic!("{other} has no seeds"),
     }
 }

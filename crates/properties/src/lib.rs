@@ -19,6 +19,7 @@ pub mod corpus;
 pub mod mutate;
 
 mod cluster;
+mod cni;
 mod filter;
 mod frame;
 mod memory;
@@ -58,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "frame", check: frame::frame, input: Input::Bytes },
     Target { name: "tunnel", check: tunnel::tunnel, input: Input::Bytes },
     Target { name: "cluster", check: cluster::cluster, input: Input::Text },
+    Target { name: "cni", check: cni::cni, input: Input::Text },
 ];
 
 /// Check an input of the target called `name`.

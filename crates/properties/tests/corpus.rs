@@ -56,4 +56,4 @@ macro_rules! targets {
     };
 }
 
-targets!(message flow_mod stream flows ports packet filter frame tunnel cluster);
+targets!(message flow_mod stream flows ports packet filter frame tunnel cluster cni);

@@ -5,7 +5,8 @@ use crate::flow_mod::{self, FlowFilter, FlowMod, FlowModError, Ready};
 use crate::journal::Journal;
 use crate::saved::{self, SavedError};
 use footbridge_datapath::{
-    Attachment, Datapath, DropCounts, Error, FlowStatistics, Flows, Link, PacketOut, PortSpec, Traffic, clock,
+    Attachment, Datapath, DropCounts, Error, FlowStatistics, Flows, Link, PacketOut, PortSpec,
+    TableStatistics, Traffic, clock,
 };
 use footbridge_openflow::flow::FlowStats;
 use footbridge_openflow::wire::{PortReason, RemovedReason};
@@ -420,12 +421,14 @@ impl Bridge {
 
     /// What passed the tables, all that there can be but the last, by rising number.
     pub fn tables(&self) -> Vec<TableReport> {
+        let inner = self.shared.lock();
         let flows = self.shared.read();
+        let counted = inner.datapath.table_statistics(&flows);
         (0..u8::MAX)
-            .map(|table| {
-                let counters = flows.counters(table);
-                let (lookups, matches) = (counters.lookups(), counters.matches());
-                TableReport { table, flows: flows.table_len(table), lookups, matches }
+            .zip(counted)
+            .map(|(table, TableStatistics { lookups, matches })| {
+                let flows = flows.table_len(table);
+                TableReport { table, flows, lookups, matches }
             })
             .collect()
     }

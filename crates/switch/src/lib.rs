@@ -20,10 +20,9 @@ mod flow_mod;
 mod journal;
 pub mod openflow;
 mod saved;
-mod socket;
+pub mod socket;
 
 pub use bridge::{Bridge, BundleError, ChangeError, FlowReport, PortReport, TableReport};
 pub use events::{FlowChange, FlowEvent, Listener, Origin};
 pub use flow_mod::{FilterError, FlowFilter, FlowMod, FlowModError, Ready};
 pub use saved::SavedError;
-pub use socket::ServerError;

@@ -1,9 +1,10 @@
-//! Unix sockets that have a name: the control socket's and the OpenFlow server's.
+//! Unix sockets that have a name: the control socket's, the OpenFlow server's, and those of others above.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a socket can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,7 @@ pub enum ServerError {
 }
 
 /// A listening socket and its file, which goes with it.
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     listener: UnixListener,
     path: PathBuf,
 }
@@ -39,7 +40,7 @@ pub(crate) struct SocketFile {
 impl SocketFile {
     /// Listen at `path`, for its owner only. A socket that a dead process left there is replaced; it
     /// appears under its name only when it is ready and has its mode.
-    pub(crate) fn listen(path: &Path) -> Result<SocketFile, ServerError> {
+    pub fn listen(path: &Path) -> Result<SocketFile, ServerError> {
         refuse_living(path)?;
         let failed = |source| ServerError::Listen { path: path.to_owned(), source };
         let mut unready = path.as_os_str().to_owned();
@@ -58,7 +59,7 @@ impl SocketFile {
     }
 
     /// A handle of the listener that doesn't block, for an asynchronous runtime.
-    pub(crate) fn listener(&self) -> io::Result<UnixListener> {
+    pub fn listener(&self) -> io::Result<UnixListener> {
         self.listener.set_nonblocking(true)?;
         self.listener.try_clone()
     }
@@ -72,6 +73,11 @@ impl Drop for SocketFile {
     }
 }
 
+/// How often somebody is met there before he is taken for alive. One that was killed while it started a program has left a
+/// child, which holds the socket for as long as it takes to become that program.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// Refuse where somebody listens at `path`, or where it is no socket.
 fn refuse_living(path: &Path) -> Result<(), ServerError> {
     let path = path.to_owned();
@@ -81,9 +87,14 @@ fn refuse_living(path: &Path) -> Result<(), ServerError> {
         Ok(file) if !file.file_type().is_socket() => return Err(ServerError::NotASocket { path }),
         Ok(_) => {}
     }
-    match UnixStream::connect(&path) {
-        Ok(_) => Err(ServerError::InUse { path }),
-        Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
-        Err(source) => Err(ServerError::Listen { path, source }),
+    for _ in 0..LOOKS {
+        match UnixStream::connect(&path) {
+            Ok(_) => std::thread::sleep(BETWEEN_LOOKS),
+            Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+                return Ok(());
+            }
+            Err(source) => return Err(ServerError::Listen { path, source }),
+        }
     }
+    Err(ServerError::InUse { path })
 }

@@ -38,6 +38,12 @@ pub const MAX_NODES: usize = 24 << 20;
 const LEAF: Level = Level::MAX;
 /// How many results are remembered at first; then as many as there are places for nodes.
 const CACHED: usize = 1 << 17;
+/// And how many places there are for nodes at first.
+const PLACES: usize = 1 << 18;
+/// How much more room there is each time: all nodes are moved then.
+const GROWTH: usize = 4;
+/// As many results as are remembered at most.
+const MOST_CACHED: usize = 1 << 22;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
@@ -78,7 +84,7 @@ impl Default for Sets {
         let leaf = |leaf| Node { level: LEAF, low: leaf, high: leaf };
         Sets {
             nodes: vec![leaf(Bdd::NONE), leaf(Bdd::ALL)],
-            unique: vec![0; 1 << 18],
+            unique: vec![0; PLACES],
             cache: vec![Cached::default(); CACHED],
             exhausted: false,
         }
@@ -285,7 +291,7 @@ impl Sets {
     }
 
     fn apply(&mut self, operation: Operation, a: Bdd, b: Bdd) -> Bdd {
-        let slot = (hash(operation as u32, a.0, b.0) >> 32) as usize & (self.cache.len() - 1);
+        let slot = self.cache_slot(operation as u32, a.0, b.0);
         let cached = self.cache[slot];
         if (cached.operation, cached.a, cached.b) == (operation as u32, a.0, b.0) {
             return Bdd(cached.result);
@@ -303,6 +309,8 @@ impl Sets {
             Operation::Without => (self.without(a_low, b_low), self.without(a_high, b_high)),
         };
         let result = self.node(level, low, high);
+        // There may be more room than before.
+        let slot = self.cache_slot(operation as u32, a.0, b.0);
         self.cache[slot] = Cached { operation: operation as u32, a: a.0, b: b.0, result: result.0 };
         result
     }
@@ -338,8 +346,8 @@ impl Sets {
     }
 
     fn grow(&mut self) {
-        self.unique = vec![0; self.unique.len() * 2];
-        self.cache = vec![Cached::default(); self.unique.len().min(1 << 21)];
+        self.unique = vec![0; self.unique.len() * GROWTH];
+        self.grow_cache();
         for index in 2..self.nodes.len() {
             let mut slot = self.slot(self.nodes[index]);
             while self.unique[slot] != 0 {
@@ -347,6 +355,24 @@ impl Sets {
             }
             self.unique[slot] = index as u32;
         }
+    }
+}
+
+impl Sets {
+    /// Room for more results, with those that there are.
+    fn grow_cache(&mut self) {
+        let size = self.unique.len().min(MOST_CACHED);
+        if size > self.cache.len() {
+            let known = std::mem::replace(&mut self.cache, vec![Cached::default(); size]);
+            for result in known.into_iter().filter(|result| result.operation != 0) {
+                let slot = self.cache_slot(result.operation, result.a, result.b);
+                self.cache[slot] = result;
+            }
+        }
+    }
+
+    fn cache_slot(&self, operation: u32, a: u32, b: u32) -> usize {
+        (hash(operation, a, b) >> 32) as usize & (self.cache.len() - 1)
     }
 }
 

@@ -379,13 +379,21 @@ fn sent(bridge: &Bridge<'_>, world: &mut World) -> BTreeMap<PortNo, Bdd> {
 }
 
 /// Packets that a policy drops.
-fn dropped_by_policy(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout) -> Bdd {
-    let drops = |place: &usize| {
-        let flow = &bridge.program.flows[*place].entry.flow;
+fn dropped_by_policy(bridge: &Bridge<'_>, world: &mut World, layout: &Layout) -> Bdd {
+    let drops = |place: usize| {
+        let flow = &bridge.program.flows[place].entry.flow;
         layout.policies.contains(&flow.table) && flow.actions.is_empty()
     };
-    let places: Vec<usize> = (0..bridge.program.flows.len()).filter(drops).collect();
-    let hits: Vec<Bdd> = places.into_iter().map(|place| bridge.hits(world, place)).collect();
+    // The flows of a unit do the same: what it takes as one need not be told apart.
+    let of_flows =
+        bridge.found.hits.iter().enumerate().filter(|(place, _)| drops(*place)).map(|(_, hits)| *hits);
+    let of_units =
+        bridge.found.unit_hits.iter().filter(|(unit, _)| {
+            bridge.program.units[**unit].members.first().is_some_and(|first| drops(*first))
+        });
+    let mut hits: Vec<Bdd> = of_flows.chain(of_units.map(|(_, hits)| *hits)).collect();
+    // Maps give them in any order.
+    hits.sort_unstable();
     world.sets.union(hits)
 }
 
@@ -440,8 +448,9 @@ fn delivered(bridge: &mut Bridge<'_>, world: &mut World, layout: &Layout, node: 
     let mut found = None;
     for (port, here) in &wanted {
         let out = leaving.get(port).copied().unwrap_or(Bdd::NONE);
-        let elsewhere = world.sets.without(all, *here);
-        let astray = world.sets.and(out, elsewhere);
+        // What leaves here is little where what is wanted is much.
+        let astray = world.sets.and(out, all);
+        let astray = world.sets.without(astray, *here);
         let seen = |trace: &crate::replay::Trace| trace.outputs.iter().any(|(to, _)| to == port);
         found = found.or_else(|| {
             bridge.refute(

@@ -91,6 +91,9 @@ pub(crate) struct Exploration {
     pub(crate) calls: Vec<Call>,
 }
 
+/// How often the packets that come to a ct() may be told apart by the zone that they have in a field.
+const MAX_ZONES: usize = 256;
+
 /// Why the sets could not be followed to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooMuch {
@@ -99,6 +102,9 @@ pub enum TooMuch {
         "a packet may be found to be of more than {MAX_CONNECTIONS} connections: that is not followed by verify"
     )]
     Connections,
+    /// See [`MAX_ZONES`].
+    #[error("packets decide the zones of ct() in more than {MAX_ZONES} ways: that is not followed by verify")]
+    Zones,
     /// See [`crate::bdd::MAX_NODES`].
     #[error("the sets of packets grew too large: verify gives up")]
     Nodes,
@@ -213,6 +219,8 @@ pub(crate) struct Explorer<'e, 'p> {
     /// The number of each event, in the order of their first packets.
     order: Vec<(What, Option<usize>, Image)>,
     too_much: Option<TooMuch>,
+    /// How often packets that came to one ct() were of different zones.
+    zones_split: usize,
     found: Exploration,
 }
 
@@ -258,6 +266,7 @@ pub(crate) fn explore<'p>(
         gone: hashbrown::HashMap::new(),
         order: Vec::new(),
         too_much: None,
+        zones_split: 0,
         found: Exploration {
             events: Vec::new(),
             hits,

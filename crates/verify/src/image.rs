@@ -330,10 +330,33 @@ pub(crate) fn set_within(sets: &mut Sets, space: &Space, within: Bdd, bit: Bit) 
     }
 }
 
+/// The packets of `within` for which a bit is `value`.
+fn is_within(sets: &mut Sets, space: &Space, within: Bdd, bit: Bit, value: bool) -> Bdd {
+    match (bit, value) {
+        (_, true) => set_within(sets, space, within, bit),
+        (Bit::Known(set), false) => {
+            if set {
+                Bdd::NONE
+            } else {
+                within
+            }
+        }
+        (Bit::Of(var), false) => {
+            let unset = sets.literal(space.level(var), false);
+            sets.and(within, unset)
+        }
+        (Bit::In(set), false) => sets.without(within, set),
+    }
+}
+
 /// The packets of `within` for which two bits differ.
 fn differing_bit(sets: &mut Sets, space: &Space, within: Bdd, a: Bit, b: Bit) -> Bdd {
-    if a == b {
-        return Bdd::NONE;
+    match (a, b) {
+        _ if a == b => return Bdd::NONE,
+        (Bit::Known(value), other) | (other, Bit::Known(value)) => {
+            return is_within(sets, space, within, other, !value);
+        }
+        _ => {}
     }
     let a = set_within(sets, space, within, a);
     let b = set_within(sets, space, within, b);
@@ -346,6 +369,9 @@ fn differing_bit(sets: &mut Sets, space: &Space, within: Bdd, a: Bit, b: Bit) ->
 /// [`differ_within`]).
 pub(crate) fn equal_within(sets: &mut Sets, space: &Space, within: Bdd, a: &[Bit], b: &[Bit]) -> Bdd {
     a.iter().zip(b).fold(within, |left, (a, b)| {
+        if let (Bit::Known(value), other) | (other, Bit::Known(value)) = (*a, *b) {
+            return is_within(sets, space, left, other, value);
+        }
         let differing = differing_bit(sets, space, left, *a, *b);
         sets.without(left, differing)
     })

@@ -27,8 +27,8 @@
 //!
 //! # Limits
 //!
-//! `write_actions`, `check_pkt_larger`, `resubmit(,N,ct)`, ct() with a zone from a field, and matches on a
-//! connection's original addresses are not followed.
+//! `write_actions`, `check_pkt_larger`, `resubmit(,N,ct)` and matches on a connection's original addresses are not
+//! followed; a ct() with a zone from a field is, as long as there are not too many.
 
 pub mod bdd;
 mod claims;

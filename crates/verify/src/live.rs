@@ -110,7 +110,7 @@ pub(crate) struct Liveness {
     tables: Vec<Live>,
     /// What outputs look at.
     seen: Live,
-    /// Whether anything but dec_ttl looks at nw_ttl.
+    /// Whether anything but dec_ttl looks at nw_ttl; asked of [`Liveness::of`] only.
     pub(crate) ttl_is_read: bool,
 }
 
@@ -121,7 +121,11 @@ impl Liveness {
         for field in [Field::InPortOxm, Field::TunDst, Field::TunIpv6Dst] {
             seen.add(field, field.all_ones());
         }
-        Liveness::with(pipeline, seen)
+        let mut liveness = Liveness::with(pipeline, seen);
+        liveness.ttl_is_read = pipeline.entries().any(|entry| {
+            entry.flow.matching.get(Field::NwTtl).1 != 0 || entry.flow.actions.iter().any(reads_ttl)
+        });
+        liveness
     }
 
     /// What decides the packet's way: what is only carried to the outputs is left out.
@@ -148,9 +152,6 @@ impl Liveness {
                 break;
             }
         }
-        liveness.ttl_is_read = pipeline.entries().any(|entry| {
-            entry.flow.matching.get(Field::NwTtl).1 != 0 || entry.flow.actions.iter().any(reads_ttl)
-        });
         liveness
     }
 

@@ -4,7 +4,6 @@ use crate::bdd::{Bdd, Sets};
 use crate::image::{Bit, Image};
 use crate::live::{Live, Liveness};
 use crate::space::Space;
-use footbridge_openflow::action::CtZone;
 use footbridge_openflow::{Action, Field, Flow, Match, PortNo};
 use footbridge_pipeline::{Entry, FlowId, Pipeline};
 use std::collections::BTreeMap;
@@ -492,7 +491,6 @@ fn unfollowed_action(action: &Action) -> Option<&'static str> {
         Action::CheckPktLarger { .. } => Some("check_pkt_larger"),
         Action::Resubmit { with_ct_orig: true, .. } => Some("resubmit(,N,ct)"),
         Action::Clone(actions) => actions.iter().find_map(unfollowed_action),
-        Action::Ct(ct) if matches!(ct.zone, CtZone::Field(_)) => Some("ct(zone=FIELD)"),
         _ => None,
     }
 }

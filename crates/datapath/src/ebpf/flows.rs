@@ -24,7 +24,7 @@ use super::connections::Connections;
 use super::load::{LoadError, Map, MapKind, Program};
 use super::pins::Pins;
 use super::punts::{Controllers, RING};
-use crate::{Change, FlowStatistics};
+use crate::{Change, FlowStatistics, TableStatistics};
 use conjunction::Conjunctions;
 use footbridge_openflow::{Flow, Match};
 use footbridge_pipeline::conntrack::Limits;
@@ -111,6 +111,8 @@ pub(super) struct Compiled {
     programs: u64,
     /// The program in force, if any, is that of a process before.
     inherited: bool,
+    /// Whether packets that no flow takes are for the controllers.
+    tells_misses: bool,
 }
 
 /// A flow in force.
@@ -171,7 +173,8 @@ impl Compiled {
         let (blocks, flows, tables) = (Blocks::default(), HashMap::new(), BTreeMap::new());
         let links_are_left = shared.pins.as_ref().is_some_and(|pins| !pins.holds().is_empty());
         let inherited = shared.has_program() || links_are_left;
-        let compiled = Compiled { shared, slots, blocks, flows, tables, programs: 1, inherited };
+        let (programs, tells_misses) = (1, false);
+        let compiled = Compiled { shared, slots, blocks, flows, tables, programs, inherited, tells_misses };
         if !inherited {
             compiled.replace_program(&compiled.slots, &compiled.tables)?;
         }
@@ -182,7 +185,8 @@ impl Compiled {
         Arc::clone(&self.shared)
     }
 
-    /// What passed a flow, whether the kernel's program or the evaluator carried it out.
+    /// What passed a flow, whether the kernel's program or the evaluator carried it out. The flow is told where its
+    /// `fin_timeout` saw a FIN.
     pub(super) fn statistics(&self, entry: &Entry) -> FlowStatistics {
         let counters = &entry.counters;
         let here = FlowStatistics {
@@ -190,10 +194,41 @@ impl Compiled {
             bytes: counters.bytes(),
             last_used: counters.last_used(),
         };
-        match self.flows.get(&entry.id) {
-            Some(installed) => sum(here, self.slots.statistics(installed)),
-            None => here,
+        let Some(installed) = self.flows.get(&entry.id) else { return here };
+        sum(here, self.slots.statistics(installed))
+    }
+
+    /// Whether packets that no flow takes are for the controllers: from the next program on, which is made at once
+    /// where one of this process is in force.
+    pub(super) fn tell_misses(&mut self, tell: bool) -> Result<(), EbpfError> {
+        let before = std::mem::replace(&mut self.tells_misses, tell);
+        if tell == before || self.inherited {
+            return Ok(());
         }
+        let replaced = self.replace_program(&self.slots, &self.tables);
+        match replaced {
+            Ok(()) => self.programs += 1,
+            Err(_) => self.tells_misses = before,
+        }
+        replaced
+    }
+
+    /// What passed the tables in the kernel, by number.
+    pub(super) fn table_statistics(&self) -> Result<Vec<TableStatistics>, LoadError> {
+        let mut tables = vec![TableStatistics::default(); 256];
+        for run in 0..RUNS {
+            let sums = self.shared.scratch.sums(&run.to_ne_bytes(), layout::SCRATCH / 8)?;
+            for (number, table) in (0..=u8::MAX).zip(&mut tables) {
+                let at = |offset: i16| {
+                    let index = (layout::table_counters(number) + offset) as usize / 8;
+                    sums.get(index).copied().unwrap_or_default()
+                };
+                let (missed, matched) = (at(layout::TABLE_MISSES), at(layout::TABLE_MATCHES));
+                table.lookups += missed + matched;
+                table.matches += matched;
+            }
+        }
+        Ok(tables)
     }
 
     /// Whether no program of this process is in force, since there is one of a process before.
@@ -469,7 +504,7 @@ impl Compiled {
             let blocks = table.blocks.iter().filter_map(block).collect();
             (*number, TablePlan { shapes, conjunctions, blocks })
         };
-        Plan { tables: tables.iter().map(table).collect() }
+        Plan { tables: tables.iter().map(table).collect(), tells_misses: self.tells_misses }
     }
 
     /// The program as it is in force, but for its outputs, which go to the record with this descriptor.

@@ -10,7 +10,7 @@
 //! | `connections` | what `ct()` knows: its maps, listed, flushed and restored |
 //! | [`pins`] | what outlives the process |
 //! | `attach` | a program on a device: tcx links, or filters |
-//! | `punts` | packets for the controllers, and the thread that reads them |
+//! | `punts` | packets for the controllers, frames to be sent cut, and the thread that reads them |
 //! | `root` | the program on a device, which leads to the one in force |
 //! | `tunnel` | the device of a tunnel port |
 //! | `ports` | devices, and the thread that lives in their network namespace |
@@ -49,7 +49,8 @@ mod tests;
 mod tunnel;
 
 use crate::{
-    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus, clock,
+    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus,
+    TableStatistics, clock,
 };
 use flows::Compiled;
 use footbridge_openflow::PortNo;
@@ -81,9 +82,9 @@ pub enum EbpfError {
 pub struct Ebpf {
     flows: Flows,
     compiled: Compiled,
-    ports: Ports,
-    /// Ends with the handle.
+    /// Ends with the handle, before the ports: it has them send packets.
     _reader: Reader,
+    ports: Ports,
 }
 
 impl Ebpf {
@@ -124,8 +125,8 @@ impl Ebpf {
         let compiled = Compiled::start(pins, Limits::default())?;
         let flows = Flows::default();
         let ports = Ports::start(compiled.shared(), Arc::clone(&flows))?;
-        let reader = Reader::start(&compiled.shared())?;
-        Ok(Ebpf { flows, compiled, ports, _reader: reader })
+        let reader = Reader::start(&compiled.shared(), ports.commands()?.clone())?;
+        Ok(Ebpf { flows, compiled, _reader: reader, ports })
     }
 }
 
@@ -174,11 +175,7 @@ impl Datapath for Ebpf {
     }
 
     fn punt_misses(&mut self, punt: bool) -> Result<(), Error> {
-        if punt {
-            Err(EbpfError::Absent("packets without a flow for the controllers").into())
-        } else {
-            Ok(())
-        }
+        Ok(self.compiled.tell_misses(punt)?)
     }
 
     /// Carried out by the evaluator, and sent by a packet socket.
@@ -188,6 +185,17 @@ impl Datapath for Ebpf {
 
     fn flow_statistics(&self, flow: &Entry) -> FlowStatistics {
         self.compiled.statistics(flow)
+    }
+
+    fn table_statistics(&self, flows: &Pipeline) -> Vec<TableStatistics> {
+        let here = TableStatistics::of_evaluator(flows);
+        match self.compiled.table_statistics() {
+            Ok(kernel) => here.into_iter().zip(kernel).map(|(a, b)| a + b).collect(),
+            Err(error) => {
+                tracing::error!(%error, "what passed the tables can't be read");
+                here
+            }
+        }
     }
 
     fn ports(&self) -> Result<Vec<PortStatus>, Error> {

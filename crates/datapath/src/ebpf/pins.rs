@@ -28,6 +28,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the bpf file system is.
 pub const BPF_FS: &str = "/sys/fs/bpf";
@@ -59,7 +60,7 @@ impl Pins {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| failed(errno(&error)))?;
         let file = File::open(dir).map_err(|error| failed(errno(&error)))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| failed(errno))?;
+        let lock = lock(file).map_err(failed)?;
         Ok(Pins { dir: dir.to_owned(), format, _lock: lock })
     }
 
@@ -112,10 +113,28 @@ pub fn detach(dir: &Path) -> Result<(), LoadError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|error| failed(errno(&error)))?,
     };
-    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| failed(errno))?;
+    let lock = lock(file).map_err(failed)?;
     let cleared = clear(dir);
     drop(lock);
     cleared
+}
+
+/// How often a lock is tried before its holder is taken for alive. One that was killed while it started a program has left a
+/// child, which holds the lock for as long as it takes to become that program.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+fn lock(mut file: File) -> Result<Flock<File>, Errno> {
+    let mut tries = 1;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((back, Errno::EWOULDBLOCK)) if tries < TRIES => file = back,
+            Err((_, errno)) => return Err(errno),
+        }
+        tries += 1;
+        std::thread::sleep(BETWEEN_TRIES);
+    }
 }
 
 /// What the name of a port's hold says.

@@ -19,7 +19,9 @@ use crate::{Error, Flows, PacketOut, TunnelProtocol, clock, sys};
 use footbridge_openflow::{MacAddr, PortNo};
 use footbridge_pipeline::conntrack::rules::SWEEP_INTERVAL;
 use footbridge_pipeline::fdb::{AGEING_TIME, FdbEntry};
-use footbridge_pipeline::{DropReason, Output, Packet, PortKind, State, Time, TunnelKey, Unobserved};
+use footbridge_pipeline::{
+    DropReason, Output, Packet, Pipeline, PortKind, State, Time, TunnelKey, Unobserved,
+};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendto, socket};
 use std::collections::{BTreeMap, VecDeque};
@@ -37,9 +39,40 @@ const CLAIM: Duration = Duration::from_secs(60);
 
 type Command = Box<dyn FnOnce(&mut Worker) + Send>;
 
-/// The thread's handle. Dropped, it ends the thread, which lets go of all devices.
+/// Tells the thread what to do.
+#[derive(Clone)]
+pub(super) struct Commands(SyncSender<Command>);
+
+impl Commands {
+    /// Run `ask` in the thread.
+    fn ask<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Worker) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let (reply, answer) = sync_channel(1);
+        self.tell(move |worker| {
+            // Nobody waits for the answer where the asker is gone.
+            drop(reply.send(ask(worker)));
+        })?;
+        answer.recv().map_err(|_| Error::Stopped)
+    }
+
+    /// Have `command` run in the thread some time.
+    fn tell(&self, command: impl FnOnce(&mut Worker) + Send + 'static) -> Result<(), Error> {
+        self.0.send(Box::new(command)).map_err(|_| Error::Stopped)
+    }
+
+    /// Have a packet sent some time, by actions that look nothing up.
+    pub(super) fn send(&self, packet: PacketOut) -> Result<(), Error> {
+        // Whoever changes the flows may be waiting for the thread.
+        self.tell(move |worker| worker.carry_out(&Pipeline::new(), packet, clock::now()))
+    }
+}
+
+/// The thread's handle. Dropped, it ends the thread, which lets go of all devices, as soon as nobody else has its
+/// [`Commands`].
 pub(super) struct Ports {
-    commands: Option<SyncSender<Command>>,
+    commands: Option<Commands>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -60,7 +93,12 @@ impl Ports {
             .name("ebpf-ports".to_owned())
             .spawn(move || worker.run(&receiver))
             .map_err(Error::Start)?;
-        Ok(Ports { commands: Some(commands), thread: Some(thread) })
+        Ok(Ports { commands: Some(Commands(commands)), thread: Some(thread) })
+    }
+
+    /// To tell the thread what to do.
+    pub(super) fn commands(&self) -> Result<&Commands, Error> {
+        self.commands.as_ref().ok_or(Error::Stopped)
     }
 
     /// Run `ask` in the thread.
@@ -68,14 +106,7 @@ impl Ports {
         &self,
         ask: impl FnOnce(&mut Worker) -> R + Send + 'static,
     ) -> Result<R, Error> {
-        let (reply, answer) = sync_channel(1);
-        let command: Command = Box::new(move |worker| {
-            // Nobody waits for the answer where the asker is gone.
-            drop(reply.send(ask(worker)));
-        });
-        let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
-        commands.send(command).map_err(|_| Error::Stopped)?;
-        answer.recv().map_err(|_| Error::Stopped)
+        self.commands()?.ask(ask)
     }
 }
 
@@ -323,11 +354,14 @@ impl Worker {
     }
 
     pub(super) fn packet_out(&mut self, packet: PacketOut, now: Time) {
+        let flows = Arc::clone(&self.flows);
+        self.carry_out(&flows.read().unwrap_or_else(PoisonError::into_inner), packet, now);
+    }
+
+    fn carry_out(&mut self, flows: &Pipeline, packet: PacketOut, now: Time) {
         let PacketOut { in_port, metadata, actions, frame } = packet;
         let packet = Packet { in_port, frame, tunnel: TunnelKey::default() };
-        let flows = self.flows.read().unwrap_or_else(PoisonError::into_inner);
         let verdict = flows.execute(&mut self.state, packet, &metadata, &actions, now, &mut Unobserved);
-        drop(flows);
         verdict.packet_ins.into_iter().for_each(|packet| self.shared.controllers.tell(packet));
         if let Some(port) = self.ports.get_mut(&in_port) {
             verdict.lost.iter().chain(&verdict.drop).for_each(|drop| port.lost.count(drop.reason));

@@ -1,15 +1,17 @@
-//! Packets for the controllers: the ring that the program writes them to, and the thread that reads it.
+//! Packets for the controllers, and frames to be sent cut: the ring that the program writes them to, and the thread
+//! that reads it.
 
 use super::EbpfError;
 use super::compile::punt::{
-    ABOUT, About, COOKIE, FRAME, FRAME_LENGTH, USERDATA, VLAN_PRESENT, VLAN_PROTO, VLAN_TCI, WORDS,
-    userdata_name,
+    ABOUT, ARRIVED_AT, About, DETAIL, FRAME, FRAME_LENGTH, USERDATA, VLAN_PRESENT, VLAN_PROTO, VLAN_TCI,
+    WORDS, userdata_name,
 };
 use super::flows::Shared;
+use super::ports::Commands;
 use super::sys::Ring;
 use crate::frame::{self, Auxdata};
-use crate::{Error, PacketInSink};
-use footbridge_openflow::{Field, Key, PortNo};
+use crate::{Error, PacketInSink, PacketOut};
+use footbridge_openflow::{Action, Field, Key, Match, PortNo};
 use footbridge_pipeline::packet::parse;
 use footbridge_pipeline::{PacketIn, TunnelKey};
 use nix::errno::Errno;
@@ -68,12 +70,11 @@ impl Controllers {
         if as_known == userdata { Ok(()) } else { Err(EbpfError::Absent("this userdata beside another")) }
     }
 
-    /// A packet of a record; None where the record is none.
-    pub(super) fn packet_of(&self, record: &[u8]) -> Option<PacketIn> {
+    /// What a record says; None where it is none.
+    pub(super) fn punted(&self, record: &[u8]) -> Option<Punted> {
         let from = |at: i16| record.get(at as usize..);
         let long = |at: i16| Some(u64::from_ne_bytes(*from(at)?.first_chunk()?));
         let short = |at: i16| Some(u32::from_ne_bytes(*from(at)?.first_chunk()?));
-        let About { controller, reason, table, table_miss } = About::of(long(ABOUT)?);
         let received = from(FRAME)?.get(..short(FRAME_LENGTH)? as usize)?;
         let tpid = u16::from_be(short(VLAN_PROTO)? as u16);
         let vlan = (short(VLAN_PRESENT)? != 0).then_some((tpid, short(VLAN_TCI)? as u16));
@@ -88,20 +89,40 @@ impl Controllers {
             // Programs without action sets don't know of it.
             key.set(Field::ActsetOutput, PortNo::UNSET.0.into());
         }
-        let known = lock(&self.userdata);
-        let userdata = known.get(&long(USERDATA)?).cloned().unwrap_or_default();
-        Some(PacketIn {
-            reason,
-            table,
-            cookie: long(COOKIE)?,
-            table_miss,
-            controller,
-            in_port: in_port(&key),
-            frame,
-            key,
-            userdata,
-        })
+        let in_port = in_port(&key);
+        match About::of([long(ABOUT)?, long(DETAIL)?]) {
+            About::Told { controller, reason, table, table_miss, cookie } => {
+                let known = lock(&self.userdata);
+                let userdata = known.get(&long(USERDATA)?).cloned().unwrap_or_default();
+                let told =
+                    PacketIn { reason, table, cookie, table_miss, controller, in_port, frame, key, userdata };
+                Some(Punted::Told(Box::new(told)))
+            }
+            About::Cut { port, max_len } => {
+                let metadata = Match::any().with(Field::TunDst, short(ARRIVED_AT)?);
+                let mut actions: Vec<Action> = TUNNEL_FIELDS.map(|field| write_of(field, &key)).into();
+                actions.push(Action::OutputTruncated { port, max_len });
+                Some(Punted::Cut(PacketOut { in_port, metadata, actions, frame }))
+            }
+        }
     }
+}
+
+/// What the program left to user space.
+#[derive(Debug)]
+pub(super) enum Punted {
+    /// A packet for the controllers.
+    Told(Box<PacketIn>),
+    /// A frame to be sent cut: what a controller would ask for.
+    Cut(PacketOut),
+}
+
+/// The fields that a tunnel port's header is made from.
+const TUNNEL_FIELDS: [Field; 2] = [Field::TunDst, Field::TunMetadata0];
+
+/// The action by which a packet has the field as the key has it.
+fn write_of(field: Field, key: &Key) -> Action {
+    Action::set_field(field, key.get(field), field.all_ones())
 }
 
 fn in_port(key: &Key) -> PortNo {
@@ -125,7 +146,7 @@ impl Reader {
     /// # Errors
     ///
     /// When the kernel has no memory, descriptor or thread left.
-    pub(super) fn start(shared: &Shared) -> Result<Reader, Error> {
+    pub(super) fn start(shared: &Shared, ports: Commands) -> Result<Reader, Error> {
         let ring = shared.punts.ring().map_err(EbpfError::from)?;
         let controllers = Arc::clone(&shared.controllers);
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
@@ -133,7 +154,7 @@ impl Reader {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("ebpf-punts".to_owned())
-            .spawn(move || read(ring, &stopped, &controllers))
+            .spawn(move || read(ring, &stopped, &controllers, &ports))
             .map_err(Error::Start)?;
         Ok(Reader { stop, thread: Some(thread) })
     }
@@ -149,11 +170,14 @@ impl Drop for Reader {
     }
 }
 
-fn read(mut ring: Ring, stop: &EventFd, controllers: &Controllers) {
+fn read(mut ring: Ring, stop: &EventFd, controllers: &Controllers, ports: &Commands) {
     loop {
         while let Some(record) = ring.next() {
-            if let Some(packet) = controllers.packet_of(&record) {
-                controllers.tell(packet);
+            match controllers.punted(&record) {
+                Some(Punted::Told(packet)) => controllers.tell(*packet),
+                // Without the ports' thread nothing is sent any more.
+                Some(Punted::Cut(packet)) => drop(ports.send(packet)),
+                None => {}
             }
         }
         let mut fds = [ring.as_fd(), stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));

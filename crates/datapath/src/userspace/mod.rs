@@ -20,7 +20,8 @@ pub(crate) mod udp;
 mod worker;
 
 use crate::{
-    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus, clock,
+    Change, Datapath, Error, FlowStatistics, Flows, PacketInSink, PacketOut, PortSpec, PortStatus,
+    TableStatistics, clock,
 };
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::conntrack::Connection;
@@ -144,6 +145,10 @@ impl Datapath for Userspace {
             bytes: counters.bytes(),
             last_used: counters.last_used(),
         }
+    }
+
+    fn table_statistics(&self, flows: &Pipeline) -> Vec<TableStatistics> {
+        TableStatistics::of_evaluator(flows)
     }
 
     fn ports(&self) -> Result<Vec<PortStatus>, Error> {

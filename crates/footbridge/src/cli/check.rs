@@ -156,16 +156,27 @@ fn optional(row: Row, note: &str) -> Row {
     Row { needed: false, note: format!("{note}: {}", row.note), ..row }
 }
 
-fn privileges() -> Row {
-    const CAP_NET_ADMIN: u32 = 12;
-    const CAP_SYS_ADMIN: u32 = 21;
+/// The capabilities that an agent has to have at least (capabilities(7)): to change devices, routes and nftables,
+/// and to read and write frames.
+pub(crate) const AGENT_NEEDS: &[Capability] = &[("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13)];
+
+/// A capability's name, and its bit.
+type Capability = (&'static str, u32);
+
+/// Which of these this process lacks.
+pub(crate) fn lacking(needed: &[Capability]) -> Vec<&'static str> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let capabilities = status
+    let effective = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or(0);
-    let has = [CAP_NET_ADMIN, CAP_SYS_ADMIN].iter().all(|bit| capabilities >> bit & 1 == 1);
+    needed.iter().filter(|(_, bit)| effective >> bit & 1 == 0).map(|(name, _)| *name).collect()
+}
+
+fn privileges() -> Row {
+    let needed: &[Capability] = &[("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21)];
+    let has = lacking(needed).is_empty();
     Row {
         what: "CAP_NET_ADMIN and CAP_SYS_ADMIN".into(),
         has,

@@ -1,6 +1,6 @@
 //! `footbridge lab` and its subcommands.
 
-use crate::cli::agent::{DatapathKind, Encapsulation};
+use crate::cli::agent::{DatapathKind, Encapsulation, Mode};
 use crate::cli::{fail, print};
 use crate::lab::record::{BridgeKind, Places};
 use crate::lab::{self, Lab, LabError, Options, Source, exec, netns, status, web};
@@ -40,7 +40,10 @@ pub(crate) struct Arguments {
     /// The datapath that the agents are told to use
     #[arg(long, global = true, value_enum, default_value_t = DatapathKind::Auto)]
     datapath: DatapathKind,
-    /// The encapsulation that the agents are told to use
+    /// How the agents are told to send packets to other nodes
+    #[arg(long, global = true, value_enum, default_value_t = Mode::Encap)]
+    encap: Mode,
+    /// The tunnels' protocol that the agents are told to use
     #[arg(long, global = true, value_enum, default_value_t = Encapsulation::Vxlan)]
     tunnel_type: Encapsulation,
     /// Where the cluster has its ClusterIPs
@@ -122,6 +125,7 @@ impl Arguments {
             source,
             bridge: self.bridge,
             datapath: self.datapath.word(),
+            encap: self.encap.encap_mode(),
             tunnel_type: self.tunnel_type.word(),
             service_cidr: self.service_cidr,
             stays,

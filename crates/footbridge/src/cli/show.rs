@@ -25,7 +25,7 @@ pub(super) struct Which {
     bridge: String,
     /// As JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Print the bridge's flows, as `ovs-ofctl dump-flows --no-stats --names` does.
@@ -79,11 +79,16 @@ enum ConntrackAction {
 
 impl Which {
     fn ask(&self, request: &Request) -> Result<Reply, ClientError> {
+        Client::connect(&self.socket())?.ask(request)
+    }
+
+    /// The bridge's control socket.
+    pub(super) fn socket(&self) -> PathBuf {
         let dir = match &self.node {
             Some(node) => Places::of(&self.name).node_run(node),
             None => self.run_dir.clone(),
         };
-        Client::connect(&dir.join(format!("{}.ctl", self.bridge)))?.ask(request)
+        dir.join(format!("{}.ctl", self.bridge))
     }
 
     /// Ask, and print the answer: as it is for JSON, else by `text`.

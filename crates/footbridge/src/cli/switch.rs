@@ -1,9 +1,9 @@
 //! `footbridge switch` and `footbridge port`: an OpenFlow switch alone, without a node's agent.
 
-use crate::cli::agent::DatapathKind;
+use crate::cli::agent::{DatapathKind, LogFormat};
 use crate::cli::lab::Signals;
 use crate::cli::show::Which;
-use crate::cli::{fail, log_to_stderr};
+use crate::cli::{Logging, fail};
 use crate::lab::netns;
 use crate::lab::record::RUN;
 use clap::{Args, Subcommand};
@@ -55,9 +55,13 @@ pub(crate) struct Arguments {
     /// /sys/fs/bpf/footbridge/BRIDGE]
     #[arg(long, value_name = "DIR")]
     pins: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, also by module
-    #[arg(long, value_name = "FILTER", env = "FOOTBRIDGE_LOG", default_value = "info")]
-    log: String,
+    /// What to log: error, warn, info, debug, trace, also by module [default: what RUST_LOG says, else
+    /// info]
+    #[arg(long, value_name = "FILTER", env = "FOOTBRIDGE_LOG", hide_env_values = true)]
+    log: Option<String>,
+    /// How to log: lines for people, or JSON objects, one a line
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
 }
 
 /// Take away what an ebpf datapath left when it was killed, or when its agent ended: nothing is attached any more.
@@ -117,10 +121,11 @@ impl Arguments {
     }
 
     fn start(self) -> Result<(), Box<dyn Error>> {
+        let logging = Logging::of(self.log.as_deref(), self.log_format)?;
         if let Some(netns) = &self.netns {
             netns::enter(netns)?;
         }
-        log_to_stderr(&self.log)?;
+        logging.start();
         let in_run_dir = |error| format!("can't make {}: {error}", self.run_dir.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&self.run_dir).map_err(in_run_dir)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,5 +1,6 @@
 //! `footbridge verify`: claims on a bridge's flows, proved or refuted over all packets, offline.
 
+use crate::cli::walk::{named, read};
 use crate::cli::{fail, print};
 use crate::{verify, walk};
 use clap::Args;
@@ -218,16 +219,4 @@ impl Arguments {
             None => bridge.with_ports_of_flows(verify::tunnel(&PortNames::none(), &self.tunnel)),
         })
     }
-}
-
-/// `NODE=FILE`, or a file alone.
-fn named(text: &str) -> (Option<&str>, &Path) {
-    match text.split_once('=') {
-        Some((name, file)) if !name.contains('/') => (Some(name), Path::new(file)),
-        _ => (None, Path::new(text)),
-    }
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }

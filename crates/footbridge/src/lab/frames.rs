@@ -2,11 +2,7 @@
 //!
 //! Building is exact; parsing takes any bytes and says None where they are not what it looks for.
 
-use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, sendto, socket};
-use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
 
 /// The Ethernet address of everyone.
 pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
@@ -75,20 +71,6 @@ impl Arp {
     }
 }
 
-/// The announcement of an address: a request for itself (RFC 5944 section 4.6).
-pub(crate) fn gratuitous_arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
-    let arp = Arp {
-        eth_src: mac,
-        eth_dst: BROADCAST,
-        operation: REQUEST,
-        sender_mac: mac,
-        sender: address,
-        target_mac: [0; 6],
-        target: address,
-    };
-    arp.frame()
-}
-
 /// A UDP datagram in an Ethernet frame. The UDP checksum is left out, which IPv4 allows.
 pub(crate) struct Udp<'a> {
     /// Ethernet source.
@@ -147,23 +129,6 @@ pub(crate) fn inner(frame: &[u8]) -> Option<&[u8]> {
 pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     let parts: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
     parts.join(":")
-}
-
-/// Send frames out of a device of the calling thread's network namespace, just as they are.
-pub(crate) fn send(device: &str, frames: &[Vec<u8>]) -> io::Result<()> {
-    let index = usize::try_from(if_nametoindex(device)?).map_err(io::Error::other)?;
-    // The kernel's own list of link addresses has one for each device, and a link address is all
-    // that sending needs to name the device.
-    let to: LinkAddr = nix::ifaddrs::getifaddrs()?
-        .filter_map(|entry| entry.address)
-        .filter_map(|address| address.as_link_addr().copied())
-        .find(|link| link.family() == Some(AddressFamily::Packet) && link.ifindex() == index)
-        .ok_or(io::ErrorKind::NotFound)?;
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-    for frame in frames {
-        sendto(socket.as_raw_fd(), frame, &to, MsgFlags::empty())?;
-    }
-    Ok(())
 }
 
 fn ethernet(destination: [u8; 6], source: [u8; 6], ether_type: u16) -> Vec<u8> {

@@ -35,8 +35,10 @@ pub(crate) use error::LabError;
 pub(crate) use start::{Ended, process_ended};
 
 use down::remove_members;
-use footbridge_node::Subnet;
 use footbridge_node::cluster::Cluster;
+use footbridge_node::pods::announce;
+use footbridge_node::{EncapMode, Subnet};
+use footbridge_openflow::MacAddr;
 use netns::Namespace;
 use plan::{NodePlan, Plan, PodPlan};
 use process::Process;
@@ -67,6 +69,7 @@ pub(crate) struct Lab {
     pub(crate) plan: Plan,
     program: PathBuf,
     datapath: &'static str,
+    encap: EncapMode,
     tunnel_type: &'static str,
     stays: bool,
     /// By member, what waits for the ends of its processes.
@@ -86,6 +89,8 @@ pub(crate) struct Options {
     pub(crate) datapath: &'static str,
     /// What they program with flows.
     pub(crate) bridge: BridgeKind,
+    /// What they are told with `--encap`.
+    pub(crate) encap: EncapMode,
     /// What they are told with `--tunnel-type`.
     pub(crate) tunnel_type: &'static str,
     /// Where the ClusterIPs are.
@@ -106,6 +111,15 @@ pub(crate) enum Source {
 }
 
 impl Lab {
+    /// Whether packets go to other nodes in tunnels. In every other mode none does: all nodes of a lab are on one
+    /// segment.
+    pub(crate) fn tunnels(&self) -> bool {
+        match self.encap {
+            EncapMode::Encap => true,
+            EncapMode::NoEncap | EncapMode::Hybrid => false,
+        }
+    }
+
     /// Claim the name and write the record; nothing else is made yet. From here on [`down`] is
     /// needed, however the rest goes.
     pub(crate) fn claim(options: &Options) -> Result<Lab, LabError> {
@@ -163,6 +177,7 @@ impl Lab {
             plan,
             program,
             datapath: options.datapath,
+            encap: options.encap,
             tunnel_type: options.tunnel_type,
             stays: options.stays,
             watches: BTreeMap::new(),
@@ -445,8 +460,8 @@ impl Lab {
 
     /// Tell the neighbours about a pod by gratuitous ARP, now that its flows are in place.
     async fn announce(&self, pod: &PodPlan) -> Result<(), LabError> {
-        let frame = frames::gratuitous_arp(pod.mac, pod.address);
-        pod.namespace.run("announce the pod", move || frames::send(plan::POD_DEVICE, &[frame])).await
+        let frame = announce::gratuitous_arp(MacAddr(pod.mac), pod.address);
+        pod.namespace.run("announce the pod", move || announce::send(plan::POD_DEVICE, &[frame])).await
     }
 }
 

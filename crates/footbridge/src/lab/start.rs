@@ -62,6 +62,7 @@ impl Lab {
             .arg("--state-dir")
             .arg(&state)
             .args(["--service-cidr", &self.record.service_cidr.to_string()])
+            .args(["--encap", self.encap.name()])
             .args(["--tunnel-type", self.tunnel_type])
             .args(["--datapath", self.datapath])
             .arg("--pins")

@@ -58,6 +58,20 @@ impl Lab {
         stdout
     }
 
+    /// Its name.
+    #[allow(dead_code, reason = "not every test file that has this one asks")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What `footbridge walk` tells of a packet across the lab's nodes.
+    pub(crate) fn story(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_footbridge"));
+        let output = command.args(["walk", "--lab", &self.name]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
     /// The pid that the lab recorded for a node's agent.
     pub(crate) fn recorded_pid(&self, node: &str) -> i32 {
         let record = fs::read_to_string(format!("/run/footbridge/{}/lab.json", self.name)).unwrap();

@@ -1,7 +1,7 @@
 //! The agent of a node whose bridge is an Open vSwitch's: the loop and its marks, and nothing that any
 //! packet would miss.
 
-use super::{AgentConfig, AgentError, Marks, make_run_dir};
+use super::{AgentConfig, AgentError, Cni, Marks, make_run_dir};
 use crate::bridge::NodeBridge;
 use crate::bridge::ovs::{OpenVswitch, OvsAddress};
 use crate::reconcile::Reconciler;
@@ -25,11 +25,13 @@ pub(super) async fn run(
     let marks = Marks::put(&config.run_dir)?;
     let bridge = NodeBridge::OpenVswitch(Box::new(OpenVswitch::at(address)));
     let mut reconciler = Reconciler::new(config.node.clone(), bridge, store)?;
+    let cni = Cni::start(&config, &reconciler)?;
     let node = config.node.node.as_str();
     tokio::select! {
         () = cancel => {}
         () = reconciler.run(source, || marks.announce(node)) => {}
     }
+    cni.end().await;
     tracing::info!(node, "ending; Open vSwitch goes on with what it has");
     Ok(())
 }

@@ -26,6 +26,15 @@ pub(super) fn diff<'a>(desired: &'a [Flow], present: impl Iterator<Item = &'a Fl
     changes
 }
 
+/// Those of `wanted` that do not stand in `present`.
+pub(super) fn missing<'a>(wanted: &'a [Flow], present: impl Iterator<Item = &'a Flow>) -> Vec<Flow> {
+    let added = |change| match change {
+        FlowMod::Add(flow) => Some(flow),
+        _ => None,
+    };
+    diff(wanted, present).into_iter().filter_map(added).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -179,6 +179,20 @@ impl OpenVswitch {
         Ok(outcome?)
     }
 
+    pub(super) async fn lacking(
+        &mut self,
+        wanted: &[Flow],
+        number: PortNo,
+        name: &str,
+    ) -> Result<(Vec<Flow>, bool), OvsError> {
+        let client = self.connected().await?;
+        let wanted = wanted.iter().map(|flow| client.given_back(flow)).collect::<Result<Vec<Flow>, _>>()?;
+        let present = client.flows(&FlowFilter::default()).await?;
+        let flows = flows::missing(&wanted, present.iter().map(|entry| &entry.flow));
+        let ports = self.database.read().await?.ports;
+        Ok((flows, ports.get(name).is_some_and(|port| port.number == Some(i64::from(number.0)))))
+    }
+
     async fn connected(&mut self) -> Result<&mut Client, OvsError> {
         if let Some(client) = self.client.take() {
             return Ok(self.client.insert(client));

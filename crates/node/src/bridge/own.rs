@@ -18,6 +18,21 @@ pub(super) fn program(bridge: &Bridge, wanted: &[Flow]) -> Result<usize, BundleE
     Ok(changes.len())
 }
 
+/// Those of the flows that do not stand, and whether the port does.
+pub(super) fn lacking(
+    bridge: &Bridge,
+    wanted: &[Flow],
+    number: PortNo,
+    name: &str,
+) -> Result<(Vec<Flow>, bool), BridgeError> {
+    let present = bridge.flows(&FlowFilter::default());
+    let flows = flows::missing(wanted, present.iter().map(|report| report.flow()));
+    let failed = |source| BridgeError::Port { name: name.to_owned(), source };
+    let has_port =
+        bridge.ports().map_err(failed)?.iter().any(|port| port.number == number && port.name == name);
+    Ok((flows, has_port))
+}
+
 /// Ports as wanted. One that can't be had keeps no other from its place; the first such error is
 /// returned.
 pub(super) fn attach(
@@ -61,12 +76,12 @@ pub(super) fn attach(
 
 fn spec(port: &WantedPort) -> PortSpec {
     let attachment = match &port.role {
-        Role::Tunnel { kind, local } => Attachment::Tunnel {
+        Role::Tunnel { kind, udp_port, local } => Attachment::Tunnel {
             protocol: match kind {
                 TunnelType::Vxlan => TunnelProtocol::Vxlan,
                 TunnelType::Geneve => TunnelProtocol::Geneve,
             },
-            udp_port: kind.udp_port(),
+            udp_port: *udp_port,
             vni: 0,
             local: *local,
             options: OptionMap::ANTREA,

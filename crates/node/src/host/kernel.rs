@@ -4,7 +4,7 @@
 //! other functions; nothing outside it is touched. Needs CAP_NET_ADMIN.
 
 use super::firewall::{Firewall, ListError};
-use super::{Actual, Desired, Link, Neighbour, Route, Step};
+use super::{Actual, Desired, Link, Neighbour, Over, Route, Step};
 use crate::config::GLOBAL_VIRTUAL_MAC;
 use crate::subnet::Subnet;
 use footbridge_openflow::MacAddr;
@@ -26,6 +26,10 @@ use std::path::Path;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
+
+/// The protocol (RTA's, as in /etc/iproute2/rt_protos) of our routes over other devices than the gateway, by
+/// which they are found again: 102 is nobody's there. `ip route` prints it as `proto 102`.
+pub const ROUTE_PROTOCOL: u8 = 102;
 
 /// How many netlink requests are under way at once: their answers must fit the socket's buffer.
 const IN_FLIGHT: usize = 100;
@@ -133,7 +137,7 @@ impl Kernel {
             }
         }
         if let Some(gateway) = actual.links.get(&desired.gateway) {
-            actual.routes = self.routes(gateway.index).await?;
+            actual.routes = self.routes(gateway.index, &actual.links).await?;
             actual.neighbours = self.neighbours(gateway.index).await?;
         }
         actual.firewall = match &self.firewall {
@@ -146,12 +150,17 @@ impl Kernel {
         Ok(())
     }
 
-    async fn routes(&self, gateway: u32) -> Result<BTreeSet<Route>, HostError> {
+    async fn routes(
+        &self,
+        gateway: u32,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<BTreeSet<Route>, HostError> {
+        let names: BTreeMap<u32, &String> = links.iter().map(|(name, link)| (link.index, name)).collect();
         let mut filter = RouteMessageBuilder::<Ipv4Addr>::new().build();
         filter.header = RouteHeader { address_family: AddressFamily::Inet, ..RouteHeader::default() };
         let routes = self.handle.route().get(filter).execute();
         let routes: Vec<RouteMessage> = routes.try_collect().await.map_err(netlink("list the routes"))?;
-        Ok(routes.iter().filter_map(|message| route(message, gateway)).collect())
+        Ok(routes.iter().filter_map(|message| route(message, gateway, &names)).collect())
     }
 
     async fn neighbours(&self, gateway: u32) -> Result<BTreeSet<Neighbour>, HostError> {
@@ -176,15 +185,13 @@ impl Kernel {
         for step in others {
             self.take(step, actual, desired).await?;
         }
-        let Some(gateway) = actual.links.get(&desired.gateway) else { return Ok(()) };
         let this = &*self;
-        let gateway = gateway.index;
         // Those that go first make room for those that come.
         let (gone, new): (Vec<&Step>, Vec<&Step>) =
             routes.into_iter().partition(|step| matches!(step, Step::DelRoute(_)));
         for batch in [gone, new] {
             stream::iter(batch)
-                .map(|step| this.change_route(step, gateway, desired))
+                .map(|step| this.change_route(step, actual, desired))
                 .buffer_unordered(IN_FLIGHT)
                 .try_collect::<()>()
                 .await?;
@@ -254,29 +261,28 @@ impl Kernel {
                 ignore_missing(self.handle.neighbours().del(message).execute().await)
                     .map_err(netlink(format!("forget the neighbour {address:?}")))
             }
-            Step::PutRoute(_) | Step::DelRoute(_) => {
-                self.change_route(step, index(&desired.gateway), desired).await
-            }
+            Step::PutRoute(_) | Step::DelRoute(_) => self.change_route(step, actual, desired).await,
         }
     }
 
-    async fn change_route(&self, step: &Step, gateway: u32, desired: &Desired) -> Result<(), HostError> {
-        match step {
-            Step::PutRoute(route) => {
-                let what = format!("route {} over {}", route.subnet, desired.gateway);
-                let request = self.handle.route().add(route_message(route, gateway, desired)).replace();
-                request.execute().await.map_err(netlink(what))
-            }
-            Step::DelRoute(route) => {
-                let what = format!("take the route to {} over {} away", route.subnet, desired.gateway);
-                let mut message = route_message(route, gateway, desired);
-                // Whoever made it.
-                message.header.protocol = RouteProtocol::Unspec;
-                message.header.scope = RouteScope::NoWhere;
-                ignore_missing(self.handle.route().del(message).execute().await).map_err(netlink(what))
-            }
-            _ => Ok(()),
+    async fn change_route(&self, step: &Step, actual: &Actual, desired: &Desired) -> Result<(), HostError> {
+        let (Step::PutRoute(route) | Step::DelRoute(route)) = step else { return Ok(()) };
+        let device = match &route.over {
+            Over::Gateway => &desired.gateway,
+            Over::Device(name) => name,
+        };
+        // Over a device that is gone there is no route to make or to take away.
+        let Some(link) = actual.links.get(device) else { return Ok(()) };
+        let mut message = route_message(route, link.index, desired);
+        if let Step::PutRoute(_) = step {
+            let request = self.handle.route().add(message).replace();
+            return request.execute().await.map_err(netlink(format!("route {} over {device}", route.subnet)));
         }
+        // Whoever made it.
+        message.header.protocol = RouteProtocol::Unspec;
+        message.header.scope = RouteScope::NoWhere;
+        let what = format!("take the route to {} over {device} away", route.subnet);
+        ignore_missing(self.handle.route().del(message).execute().await).map_err(netlink(what))
     }
 }
 
@@ -292,7 +298,7 @@ fn netlink(what: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> HostErro
 }
 
 /// What was to be deleted is gone: somebody was faster.
-fn ignore_missing(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+pub(crate) fn ignore_missing(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
     use nix::errno::Errno;
     let gone = [Errno::ENODEV, Errno::ESRCH, Errno::ENOENT, Errno::EADDRNOTAVAIL];
     match result {
@@ -353,9 +359,9 @@ fn ipv4_address(message: &AddressMessage) -> Option<Ipv4Addr> {
     })
 }
 
-/// The unicast routes of the main table over the gateway; what is no [`Subnet`] (a host route, a
-/// default route) is an administrator's own.
-fn route(message: &RouteMessage, gateway: u32) -> Option<Route> {
+/// The unicast routes of the main table over the gateway, and those over others that are marked as ours; what is
+/// no [`Subnet`] (a host route, a default route) is an administrator's own.
+fn route(message: &RouteMessage, gateway: u32, names: &BTreeMap<u32, &String>) -> Option<Route> {
     let header = &message.header;
     let mut table = u32::from(header.table);
     let (mut destination, mut via, mut over, mut metric) = (None, None, None, 0);
@@ -369,23 +375,30 @@ fn route(message: &RouteMessage, gateway: u32) -> Option<Route> {
             _ => {}
         }
     }
-    let ours = table == u32::from(RouteHeader::RT_TABLE_MAIN)
-        && header.kind == RouteType::Unicast
-        && over == Some(gateway);
+    let in_main = table == u32::from(RouteHeader::RT_TABLE_MAIN) && header.kind == RouteType::Unicast;
+    let over = match over? {
+        index if index == gateway => Over::Gateway,
+        index if u8::from(header.protocol) == ROUTE_PROTOCOL => Over::Device((*names.get(&index)?).clone()),
+        _ => return None,
+    };
     let subnet = Subnet::containing(destination?, header.destination_prefix_length)?;
-    ours.then(|| Route { subnet, via, onlink: header.flags.contains(RouteFlags::Onlink), metric })
+    let onlink = header.flags.contains(RouteFlags::Onlink);
+    in_main.then_some(Route { subnet, over, via, onlink, metric })
 }
 
-fn route_message(route: &Route, gateway: u32, desired: &Desired) -> RouteMessage {
+fn route_message(route: &Route, device: u32, desired: &Desired) -> RouteMessage {
     let message = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(route.subnet.network(), route.subnet.prefix())
-        .output_interface(gateway);
+        .output_interface(device);
     let message = if route.metric == 0 { message } else { message.priority(route.metric) };
     let message = if route.onlink { message.onlink() } else { message };
-    match route.via {
+    match (route.via, &route.over) {
+        (Some(via), Over::Device(_)) => {
+            message.gateway(via).protocol(RouteProtocol::from(ROUTE_PROTOCOL)).build()
+        }
         // Not "static": `ip route` then prints the article's line.
-        Some(via) => message.gateway(via).protocol(RouteProtocol::Boot).build(),
-        None => message
+        (Some(via), Over::Gateway) => message.gateway(via).protocol(RouteProtocol::Boot).build(),
+        (None, _) => message
             .protocol(RouteProtocol::Kernel)
             .scope(RouteScope::Link)
             .pref_source(desired.subnet.gateway())

@@ -2,18 +2,27 @@
 
 use super::*;
 use crate::cluster::Cluster;
-use crate::config::NodeConfig;
+use crate::config::{EncapMode, NodeConfig};
 use crate::identity::PortAssignments;
 use crate::tables::Round;
+use crate::underlay::Underlay;
 use proptest::prelude::*;
 
 const ARTICLE: &str = include_str!("../../../footbridge/labs/article.yaml");
 
 fn worker1() -> Desired {
+    worker1_of(&NodeConfig::new("worker1"))
+}
+
+fn worker1_of(config: &NodeConfig) -> Desired {
     let cluster = Cluster::parse("article.yaml", ARTICLE).unwrap();
     let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
-    let state = NodeState::derive(&cluster, &NodeConfig::new("worker1"), &ports, Round::FIRST).unwrap();
-    Desired::of(&state, Some(1500), Wiring::OWN)
+    let underlay = Underlay {
+        networks: [("ens160".to_owned(), [(Ipv4Addr::new(10, 79, 1, 201), 24)].into())].into(),
+        mtus: [("ens160".to_owned(), 1500)].into(),
+    };
+    let state = NodeState::derive(&cluster, &[], config, &ports, Round::FIRST, &underlay).unwrap();
+    Desired::of(&state, Wiring::OWN)
 }
 
 /// The same with a bridge that makes the gateway's device, and has done so.
@@ -57,18 +66,32 @@ fn take(host: &mut Actual, step: &Step, desired: &Desired) {
             for command in commands["nftables"].as_array().unwrap() {
                 if let Some(rule) = command.get("add").or(command.get("insert")).and_then(|c| c.get("rule")) {
                     let text = |key: &str| rule[key].as_str().unwrap().to_owned();
-                    if rule["table"] == "footbridge" {
-                        host.firewall.tunnel_rules.get_or_insert_default().insert(text("comment"));
-                    } else {
-                        let chain = firewall::Chain {
-                            family: text("family"),
-                            table: text("table"),
-                            name: text("chain"),
-                        };
-                        host.firewall.forward.get_mut(&chain).unwrap().insert(text("comment"));
+                    match (text("family").as_str(), text("table").as_str()) {
+                        ("inet", "footbridge") => {
+                            host.firewall.tunnel_rules.get_or_insert_default().insert(text("comment"));
+                        }
+                        ("ip", "footbridge") => {
+                            host.firewall.masquerade.get_or_insert_default().rules.insert(text("comment"));
+                        }
+                        _ => {
+                            let chain = firewall::Chain {
+                                family: text("family"),
+                                table: text("table"),
+                                name: text("chain"),
+                            };
+                            host.firewall.forward.get_mut(&chain).unwrap().insert(text("comment"));
+                        }
                     }
                 } else if command["delete"]["table"]["family"] == "inet" {
                     host.firewall.tunnel_rules = Some(BTreeSet::new());
+                } else if command["delete"]["table"]["family"] == "ip" {
+                    host.firewall.masquerade = None;
+                } else if let Some(element) = command.pointer("/add/element") {
+                    let list = serde_json::json!({"nftables": [
+                        {"set": {"family": "ip", "table": "footbridge", "name": "direct", "elem": element["elem"]}},
+                    ]});
+                    let listed = firewall::Firewall::parse(&list.to_string()).unwrap().masquerade.unwrap();
+                    host.firewall.masquerade.get_or_insert_default().direct = listed.direct;
                 }
             }
         }
@@ -84,7 +107,7 @@ fn take(host: &mut Actual, step: &Step, desired: &Desired) {
         Step::AddAddress(name, address, prefix) => {
             host.addresses.entry(name.clone()).or_default().insert((*address, *prefix));
             let subnet = Subnet::containing(*address, *prefix).unwrap();
-            host.routes.insert(Route { subnet, via: None, onlink: false, metric: 0 });
+            host.routes.insert(Route { subnet, over: Over::Gateway, via: None, onlink: false, metric: 0 });
         }
         Step::SetUp(name) => {
             assert!(
@@ -97,7 +120,7 @@ fn take(host: &mut Actual, step: &Step, desired: &Desired) {
         }
         Step::PutRoute(route) => {
             host.routes.retain(|r| r.subnet != route.subnet || r.metric != route.metric);
-            host.routes.insert(*route);
+            host.routes.insert(route.clone());
         }
         Step::DelRoute(route) => assert!(host.routes.remove(route)),
         Step::DelNeighbour(address) => host.neighbours.retain(|n| n.address != *address),
@@ -151,7 +174,7 @@ fn a_bare_host_becomes_the_articles_worker1() {
     assert!(settle(&mut host, &desired) <= 4);
     let via = |subnet: &str| {
         let subnet: Subnet = subnet.parse().unwrap();
-        Route { subnet, via: Some(subnet.gateway()), onlink: true, metric: 0 }
+        Route { subnet, over: Over::Gateway, via: Some(subnet.gateway()), onlink: true, metric: 0 }
     };
     assert!(host.routes.contains(&via("10.222.0.0/24")) && host.routes.contains(&via("10.222.2.0/24")));
     assert!(host.links["frontend-a3ba2f"].up && host.links["antrea-gw0-p"].up && host.links["antrea-gw0"].up);
@@ -182,19 +205,74 @@ fn an_administrators_own_route_over_the_gateway_is_left_alone_and_a_stale_peers_
     settle(&mut host, &desired);
     let own = Route {
         subnet: "192.168.7.0/24".parse().unwrap(),
+        over: Over::Gateway,
         via: Some(Ipv4Addr::new(10, 222, 1, 47)),
         onlink: false,
         metric: 0,
     };
     let stale = Route {
         subnet: "10.222.9.0/24".parse().unwrap(),
+        over: Over::Gateway,
         via: Some(Ipv4Addr::new(10, 222, 9, 1)),
         onlink: true,
         metric: 0,
     };
-    host.routes.extend([own, stale]);
+    host.routes.extend([own.clone(), stale.clone()]);
     settle(&mut host, &desired);
     assert!(host.routes.contains(&own) && !host.routes.contains(&stale));
+}
+
+#[test]
+fn without_tunnels_peers_are_routed_to_their_addresses_and_what_the_tunnels_needed_goes() {
+    let (mut host, tunnels) = (bare_host(), worker1());
+    settle(&mut host, &tunnels);
+    host.neighbours =
+        [Neighbour { address: Ipv4Addr::new(10, 222, 2, 1), mac: GLOBAL_VIRTUAL_MAC, fixed: false }].into();
+    let plain = worker1_of(&NodeConfig { encap: EncapMode::NoEncap, ..NodeConfig::new("worker1") });
+    settle(&mut host, &plain);
+    let route = |third: u8, node: u8| Route {
+        subnet: Subnet::containing(Ipv4Addr::new(10, 222, third, 0), 24).unwrap(),
+        over: Over::Device("ens160".to_owned()),
+        via: Some(Ipv4Addr::new(10, 79, 1, node)),
+        onlink: false,
+        metric: 0,
+    };
+    let peers: Vec<&Route> = host.routes.iter().filter(|route| route.via.is_some()).collect();
+    assert_eq!(peers, [&route(0, 200), &route(2, 202)]);
+    assert!(host.neighbours.is_empty());
+    assert_eq!(host.links["antrea-gw0"].mtu, 1500);
+    assert_eq!(host.firewall.tunnel_rules, Some(BTreeSet::new()));
+    let direct = host.firewall.masquerade.as_ref().unwrap().direct.clone();
+    let text = |address: u32| Ipv4Addr::from(address).to_string();
+    let direct: Vec<String> = direct.iter().map(|(a, b)| format!("{}-{}", text(*a), text(*b))).collect();
+    let expected = [
+        "10.79.1.200-10.79.1.200",
+        "10.79.1.202-10.79.1.202",
+        "10.222.0.0-10.222.0.255",
+        "10.222.2.0-10.222.2.255",
+    ];
+    assert_eq!(direct, expected);
+    settle(&mut host, &tunnels);
+    assert!(host.routes.iter().all(|route| route.over == Over::Gateway) && host.routes.len() == 3);
+}
+
+#[test]
+fn masquerading_can_be_switched_off_and_on() {
+    let mut host = bare_host();
+    let off = worker1_of(&NodeConfig { masquerade: false, ..NodeConfig::new("worker1") });
+    settle(&mut host, &worker1());
+    let rules = host.firewall.masquerade.clone().unwrap().rules;
+    assert_eq!(rules, ["masquerade 10.222.1.0/24 out of the cluster, not over antrea-gw0".to_owned()].into());
+    settle(&mut host, &off);
+    assert_eq!(host.firewall.masquerade, None);
+    settle(&mut host, &worker1());
+    assert!(host.firewall.masquerade.is_some());
+}
+
+#[test]
+fn a_configured_mtu_wins_over_the_uplinks() {
+    let config = NodeConfig { mtu: Some(1300), ..NodeConfig::new("worker1") };
+    assert_eq!(worker1_of(&config).mtu, 1300);
 }
 
 #[test]
@@ -316,7 +394,7 @@ prop_compose! {
         -> Route {
         let subnet = Subnet::containing(Ipv4Addr::new(10, 222, third, 0), prefix).unwrap();
         let via = (gateway || onlink).then(|| subnet.gateway());
-        Route { subnet, via, onlink, metric }
+        Route { subnet, over: Over::Gateway, via, onlink, metric }
     }
 }
 

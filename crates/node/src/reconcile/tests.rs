@@ -4,7 +4,7 @@ use super::*;
 use crate::host::Link as Device;
 use footbridge_datapath::{
     Attachment, Change, Datapath, DropCounts, Error, FlowStatistics, Flows, Link, PacketInSink, PacketOut,
-    PortSpec, PortStatus, Traffic,
+    PortSpec, PortStatus, TableStatistics, Traffic,
 };
 use footbridge_openflow::PortNo;
 use footbridge_pipeline::conntrack::Connection;
@@ -34,7 +34,7 @@ fn an_overrun_may_hide_a_device() {
 #[test]
 fn a_device_made_anew_under_its_name_is_another() {
     let state = state();
-    let desired = Desired::of(&state, None, Wiring::OWN);
+    let desired = Desired::of(&state, Wiring::OWN);
     let with_index = |index| {
         let device = Device { index, up: false, mac: None, mtu: 1450, veth_peer: None, in_bridge: false };
         Actual { links: [("frontend-a3ba2f".to_owned(), device)].into(), ..Actual::default() }
@@ -52,7 +52,7 @@ async fn a_port_that_cannot_be_had_keeps_no_other_from_its_place() {
     let store = Store::open(directory.path()).unwrap();
     let own = NodeBridge::Own(Arc::clone(&bridge));
     let mut reconciler = Reconciler::new(state.config.clone(), own, store).unwrap();
-    let desired = Desired::of(&state, None, Wiring::OWN);
+    let desired = Desired::of(&state, Wiring::OWN);
     let error = reconciler.attach_ports(&state, &desired, &Actual::default()).await.unwrap_err();
     let refused =
         PassError::Bridge(BridgeError::Port { name: state.config.tunnel.clone(), source: no_tunnel() });
@@ -68,7 +68,7 @@ fn state() -> NodeState {
         Cluster::parse("article.yaml", include_str!("../../../footbridge/labs/article.yaml")).unwrap();
     let config = NodeConfig::new("worker1");
     let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
-    NodeState::derive(&cluster, &config, &ports, Round::FIRST).unwrap()
+    NodeState::derive(&cluster, &[], &config, &ports, Round::FIRST, &Underlay::default()).unwrap()
 }
 
 fn no_tunnel() -> Error {
@@ -143,6 +143,10 @@ impl Datapath for Fake {
 
     fn flow_statistics(&self, _: &Entry) -> FlowStatistics {
         FlowStatistics { packets: 0, bytes: 0, last_used: None }
+    }
+
+    fn table_statistics(&self, _: &Pipeline) -> Vec<TableStatistics> {
+        Vec::new()
     }
 
     fn ports(&self) -> Result<Vec<PortStatus>, Error> {

@@ -1,9 +1,10 @@
 //! Table 20, ARPResponder: peers' gateways are answered for with the global virtual MAC, so that
-//! the host's question never leaves the node; other ARP is switched as usual.
+//! the host's question never leaves the node; other ARP is switched as usual. About a peer without a
+//! tunnel the host asks nobody here.
 
 use super::{Category, DROP, TableId, arp, bits, copy, load};
 use crate::config::GLOBAL_VIRTUAL_MAC;
-use crate::state::NodeState;
+use crate::state::{NodeState, Way};
 use footbridge_openflow::{Action, Field, Flow, PortNo};
 
 const REQUEST: u16 = 1;
@@ -14,6 +15,7 @@ pub(super) fn flows(state: &NodeState) -> Vec<Flow> {
     let mut flows: Vec<Flow> = state
         .peers
         .iter()
+        .filter(|peer| peer.way == Way::Tunnel)
         .map(|peer| {
             let gateway = bits(peer.subnet.gateway());
             let question = arp().with(Field::ArpTpa, gateway).with(Field::ArpOp, REQUEST);

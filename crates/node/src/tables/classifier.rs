@@ -10,27 +10,22 @@ pub(super) fn flows(state: &NodeState) -> Vec<Flow> {
     const TABLE: TableId = TableId::Classifier;
     let from = |port: PortNo| Match::any().with(Field::InPort, port.0);
     let trace_tag = Bits::TUNNEL_TRACE_TAG.subfield();
-    let mut flows = vec![
-        TABLE.flow(
-            state,
-            Category::Default,
-            200,
-            from(GATEWAY_PORT),
-            vec![Source::Gateway.load(), resubmit(TableId::SpoofGuard)],
-        ),
-        TABLE.flow(
-            state,
-            Category::Default,
-            200,
-            from(TUNNEL_PORT),
-            vec![
-                Action::Move { src: Subfield { field: Field::TunMetadata0, ..trace_tag }, dst: trace_tag },
-                Source::Tunnel.load(),
-                Bits::REWRITE_MAC.load(1),
-                resubmit(TableId::Conntrack),
-            ],
-        ),
-    ];
+    let mut flows = vec![TABLE.flow(
+        state,
+        Category::Default,
+        200,
+        from(GATEWAY_PORT),
+        vec![Source::Gateway.load(), resubmit(TableId::SpoofGuard)],
+    )];
+    if state.config.encap.tunnels() {
+        let actions = vec![
+            Action::Move { src: Subfield { field: Field::TunMetadata0, ..trace_tag }, dst: trace_tag },
+            Source::Tunnel.load(),
+            Bits::REWRITE_MAC.load(1),
+            resubmit(TableId::Conntrack),
+        ];
+        flows.push(TABLE.flow(state, Category::Default, 200, from(TUNNEL_PORT), actions));
+    }
     flows.extend(state.pods.iter().map(|pod| {
         let actions = vec![Source::Pod.load(), resubmit(TableId::SpoofGuard)];
         TABLE.flow(state, Category::Pod, 190, from(pod.port), actions)

@@ -1,12 +1,13 @@
 //! Table 70, L3Forwarding: packets that a peer sent or that go to a peer are routed.
 //!
 //! The global virtual MAC as destination says "route me": to the local gateway or a local pod. What
-//! goes to a peer's subnet gets that MAC and the peer's address as the tunnel's destination. The
-//! rest is local traffic, which needs no routing.
+//! goes to a peer's subnet gets that MAC and the peer's address as the tunnel's destination; or, where
+//! there is no tunnel to the peer, the gateway's MAC, for the host routes it. The rest is local traffic,
+//! which needs no routing.
 
 use super::{Category, TableId, bits, ip, load, output_port, resubmit, routed};
 use crate::config::{GLOBAL_VIRTUAL_MAC, TUNNEL_PORT};
-use crate::state::NodeState;
+use crate::state::{NodeState, Way};
 use footbridge_openflow::{Action, Field, Flow};
 
 pub(super) fn flows(state: &NodeState) -> Vec<Flow> {
@@ -27,10 +28,19 @@ pub(super) fn flows(state: &NodeState) -> Vec<Flow> {
     }));
     flows.extend(state.peers.iter().map(|peer| {
         let to_peer = ip().with_masked(Field::NwDst, bits(peer.subnet.network()), peer.subnet.mask());
-        let mut actions = vec![dec_ttl()];
-        actions.extend(routed(state.gateway_mac, GLOBAL_VIRTUAL_MAC));
-        actions.extend(output_port(TUNNEL_PORT));
-        actions.extend([load(Field::TunDst, bits(peer.address)), resubmit(TableId::ConntrackCommit)]);
+        let actions = match peer.way {
+            Way::Tunnel => {
+                let mut actions = vec![dec_ttl()];
+                actions.extend(routed(state.gateway_mac, GLOBAL_VIRTUAL_MAC));
+                actions.extend(output_port(TUNNEL_PORT));
+                let tunnel = [load(Field::TunDst, bits(peer.address)), resubmit(TableId::ConntrackCommit)];
+                actions.extend(tunnel);
+                actions
+            }
+            Way::Segment | Way::Network => {
+                vec![Action::ModDlDst(state.gateway_mac), resubmit(TableId::L2ForwardingCalc)]
+            }
+        };
         TABLE.flow(state, Category::Node, 200, to_peer, actions)
     }));
     flows.push(TABLE.default_flow(state, vec![resubmit(TableId::L2ForwardingCalc)]));

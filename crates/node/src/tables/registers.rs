@@ -50,6 +50,41 @@ impl Bits {
     }
 }
 
+/// What a register's bits mean, to be told to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// The bits.
+    pub bits: Subfield,
+    /// In a few words.
+    pub says: &'static str,
+    /// What single values stand for.
+    pub values: &'static [(u32, &'static str)],
+}
+
+/// What each register's bits mean; the rest of [`OUT_PORT`]'s values are port numbers.
+pub const MEANINGS: &[Meaning] = &[
+    Meaning {
+        bits: Bits::SOURCE.subfield(),
+        says: "from",
+        values: &[
+            (Source::Tunnel as u32, "the tunnel"),
+            (Source::Gateway as u32, "the gateway"),
+            (Source::Pod as u32, "a pod"),
+        ],
+    },
+    Meaning {
+        bits: Bits::PORT_FOUND.subfield(),
+        says: "output port",
+        values: &[(0, "unknown"), (1, "found")],
+    },
+    Meaning {
+        bits: Bits::REWRITE_MAC.subfield(),
+        says: "destination MAC",
+        values: &[(0, "as it is"), (1, "to be rewritten")],
+    },
+    Meaning { bits: Bits::TUNNEL_TRACE_TAG.subfield(), says: "trace tag", values: &[] },
+];
+
 /// The values of [`Bits::SOURCE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::cluster::Cluster;
-use crate::config::NodeConfig;
+use crate::config::{EncapMode, NodeConfig};
 use crate::identity::PortAssignments;
+use crate::underlay::Underlay;
 use footbridge_openflow::{PortNames, PortNo, text};
 use std::collections::BTreeSet;
 
@@ -13,7 +14,8 @@ const SMALL: &str = include_str!("../../../footbridge/labs/small.yaml");
 fn state(text: &str, node: &str) -> NodeState {
     let cluster = Cluster::parse("test", text).unwrap();
     let ports = PortAssignments::default().updated(cluster.pods_on(node)).unwrap();
-    NodeState::derive(&cluster, &NodeConfig::new(node), &ports, Round::FIRST).unwrap()
+    NodeState::derive(&cluster, &[], &NodeConfig::new(node), &ports, Round::FIRST, &Underlay::default())
+        .unwrap()
 }
 
 /// The dump of the article's worker1, less what network policies made: cookie 0x105…, and in
@@ -50,6 +52,29 @@ fn the_articles_worker1_has_the_articles_flows_in_the_articles_order() {
         assert!(dump.contains(flow), "too many: {flow:#?}");
     }
     assert_eq!(made, dump, "in this order");
+}
+
+#[test]
+fn without_tunnels_peers_go_to_the_gateway_and_there_is_no_tunnel_port() {
+    let cluster = Cluster::parse("test", ARTICLE).unwrap();
+    let ports = PortAssignments::default().updated(cluster.pods_on("worker1")).unwrap();
+    let config = NodeConfig { encap: EncapMode::NoEncap, ..NodeConfig::new("worker1") };
+    let plain =
+        NodeState::derive(&cluster, &[], &config, &ports, Round::FIRST, &Underlay::default()).unwrap();
+    let names = PortNames::none();
+    let text = |flow: &Flow| flow.display(&names).to_string().trim_start().to_owned();
+    let with: Vec<String> = flows(&state(ARTICLE, "worker1")).iter().map(text).collect();
+    let without: Vec<String> = flows(&plain).iter().map(text).collect();
+    let only_without: Vec<&String> = without.iter().filter(|flow| !with.contains(flow)).collect();
+    let to = |subnet: &str| {
+        format!(
+            "cookie=0x1020000000000, table=70, priority=200,ip,nw_dst={subnet} \
+             actions=mod_dl_dst:4e:99:08:c1:53:be,resubmit(,80)"
+        )
+    };
+    assert_eq!(only_without, [&to("10.222.0.0/24"), &to("10.222.2.0/24")]);
+    // The tunnel's classification, and for each of two peers an answer and a way.
+    assert_eq!(with.iter().filter(|flow| !without.contains(flow)).count(), 1 + 2 * 2);
 }
 
 #[test]
@@ -90,4 +115,13 @@ fn a_peer_without_subnet_or_address_has_no_flow_and_is_waited_for() {
         ["waiting for node right: it has no pod subnet (spec.podCIDR) yet"]
     );
     assert!(!flows(&waiting).iter().any(|f| f.cookie >> 40 & 0xff == Category::Node as u64));
+}
+
+#[test]
+fn a_pods_own_flows_are_its_two_guards_and_its_ways() {
+    let state = state(ARTICLE, "worker1");
+    for pod in &state.pods {
+        let own: Vec<u8> = flows_of(&state, pod).iter().map(|flow| flow.table).collect();
+        assert_eq!(own, [0, 10, 10, 70, 80], "{}", pod.name);
+    }
 }

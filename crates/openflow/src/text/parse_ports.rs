@@ -7,7 +7,7 @@ use crate::port::{PortNames, PortNo};
 
 /// Read a list of ports.
 ///
-/// Two forms are told apart by themselves. In the first each line is a number and a name; empty
+/// Two forms are told apart by themselves. In the first each line is a number and a name, which may be in quotes; empty
 /// lines and comments (from `#` at a line's start) are skipped. The second is what `ovs-ofctl show`
 /// and `ovs-ofctl dump-ports-desc` print: lines ` 1(name): addr:…` with others between.
 ///
@@ -57,15 +57,21 @@ fn add(names: &mut PortNames, number: Span<'_>, name: Span<'_>) -> Result<(), Fa
     if !port.is_ordinary() && port != PortNo::LOCAL {
         return Err(number.unexpected(format!("a port's number, 1 to {}, or LOCAL", PortNo::MAX.0)));
     }
-    if name.text.is_empty() {
+    let bare = match name.text.starts_with('"') {
+        true => {
+            parse_value::unquote(name.text).ok_or_else(|| name.unexpected("a name, bare or in quotes"))?
+        }
+        false => name.text.to_owned(),
+    };
+    if bare.is_empty() {
         return Err(name.unexpected("the port's name"));
     }
     if names.name(port).is_some() {
         return Err(number.unexpected("each port once"));
     }
-    if names.number(name.text).is_some() {
+    if names.number(&bare).is_some() {
         return Err(name.unexpected("each name once"));
     }
-    names.insert(port, name.text);
+    names.insert(port, bare);
     Ok(())
 }

@@ -123,7 +123,7 @@ pub(super) fn find_port(text: Span<'_>, names: &PortNames) -> Option<PortNo> {
 }
 
 /// The name within quotes; JSON's escapes.
-fn unquote(text: &str) -> Option<String> {
+pub(super) fn unquote(text: &str) -> Option<String> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     let mut name = String::new();
     let mut chars = inner.chars();

@@ -74,6 +74,12 @@ fn reads_ports_from_pairs_and_from_what_ovs_prints() {
     let names: PortNames = [(PortNo(1), "antrea-tun0"), (PortNo(2), "antrea-gw0")].into_iter().collect();
     assert_eq!(parse_ports(pairs).unwrap(), names);
     assert_eq!(parse_ports(show).unwrap(), names);
+    assert_eq!(parse_ports("1 \"antrea-tun0\"\n2 antrea-gw0\n").unwrap(), names);
+    let error = parse_ports("1 \"antrea-tun0\n").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "line 1, column 3: expected a name, bare or in quotes, found '\"antrea-tun0'"
+    );
 }
 
 #[test]

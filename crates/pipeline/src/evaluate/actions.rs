@@ -1,7 +1,7 @@
 //! One action at a time.
 
-use super::{Level, Live, Run, port_number};
-use crate::conntrack::{Outcome, Request, state};
+use super::{Level, Live, Run, TCP_FIN_OR_RST, port_number};
+use crate::conntrack::{Outcome, Request};
 use crate::drop_reason::DropReason;
 use crate::observer::List;
 use crate::table::Entry;
@@ -11,11 +11,9 @@ use footbridge_openflow::field::Prereq;
 use footbridge_openflow::{Action, Field, Key, Match, PortNo};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 
 /// The present bit of vlan_tci.
 const VLAN_PRESENT: u128 = 0x1000;
-const TCP_FIN_OR_RST: u128 = 0x05;
 
 impl<'p> Run<'p, '_> {
     pub(super) fn act(&mut self, action: Cow<'p, Action>) {
@@ -36,7 +34,7 @@ impl<'p> Run<'p, '_> {
             }
             Action::Controller(controller) => self.packet_in(controller),
             Action::DecTtl(controllers) => {
-                if has(&before, Prereq::Ip) && before.get(Field::NwTtl) <= 1 {
+                if before.has(Prereq::Ip) && before.get(Field::NwTtl) <= 1 {
                     self.ttl_expired(controllers);
                 }
             }
@@ -52,11 +50,11 @@ impl<'p> Run<'p, '_> {
             Action::Clone(_) => self.clone_packet(action),
             Action::FinTimeout { .. } => {
                 let key = &self.packet.key;
-                if has(key, Prereq::Tcp)
-                    && key.get(Field::TcpFlags) & TCP_FIN_OR_RST != 0
+                if key.has(Prereq::Tcp)
+                    && key.get(Field::TcpFlags) & u128::from(TCP_FIN_OR_RST) != 0
                     && let Some(entry) = self.levels.last().and_then(|level| level.entry)
                 {
-                    entry.counters.closing.store(true, Ordering::Relaxed);
+                    entry.counters.close();
                 }
             }
             Action::Exit => self.exit = true,
@@ -98,14 +96,14 @@ impl<'p> Run<'p, '_> {
         let Live { frame, key, stack, .. } = &mut self.packet;
         if let Some(write) = action.field_write() {
             // A field that the packet does not have is not written.
-            if has(key, write.field.info().prereq) {
+            if key.has(write.field.info().prereq) {
                 key.set_masked(write.field, write.value, write.mask);
             }
             return;
         }
         match action {
             Action::Move { src, dst }
-                if has(key, src.field.info().prereq) && has(key, dst.field.info().prereq) =>
+                if key.has(src.field.info().prereq) && key.has(dst.field.info().prereq) =>
             {
                 key.write(*dst, key.read(*src));
             }
@@ -125,7 +123,7 @@ impl<'p> Run<'p, '_> {
             Action::PushVlan(tpid) => frame.push_vlan(*tpid, key),
             Action::DecTtl(_) => {
                 let ttl = key.get(Field::NwTtl);
-                if has(key, Prereq::Ip) && ttl > 1 {
+                if key.has(Prereq::Ip) && ttl > 1 {
                     key.set(Field::NwTtl, ttl - 1);
                 }
             }
@@ -273,41 +271,9 @@ impl<'p> Run<'p, '_> {
     }
 }
 
-/// Whether the packet has the fields with this prerequisite.
-fn has(key: &Key, prereq: Prereq) -> bool {
-    let is = |field, value: u128| key.get(field) == value;
-    let v4 = || is(Field::EthType, 0x0800);
-    let v6 = || is(Field::EthType, 0x86dd);
-    let ip = || v4() || v6();
-    let whole = || key.get(Field::IpFrag) & 2 == 0;
-    let transport = |proto: u128| ip() && is(Field::NwProto, proto) && whole();
-    let icmpv6 = || v6() && is(Field::NwProto, 58) && whole();
-    let nd = |kind: u128| icmpv6() && is(Field::Icmpv6Code, 0) && is(Field::Icmpv6Type, kind);
-    match prereq {
-        Prereq::None | Prereq::Ethernet => true,
-        Prereq::Vlan => key.get(Field::VlanTci) & VLAN_PRESENT != 0,
-        Prereq::Arp => is(Field::EthType, 0x0806) || is(Field::EthType, 0x8035),
-        Prereq::Ipv4 => v4(),
-        Prereq::Ipv6 => v6(),
-        Prereq::Ip => ip(),
-        Prereq::Tcp => transport(6),
-        Prereq::Udp => transport(17),
-        Prereq::Sctp => transport(132),
-        Prereq::Icmpv4 => v4() && is(Field::NwProto, 1) && whole(),
-        Prereq::Icmpv6 => icmpv6(),
-        Prereq::Nd => nd(135) || nd(136),
-        Prereq::NdSolicit => nd(135),
-        Prereq::NdAdvert => nd(136),
-        Prereq::Ct => {
-            let valid = u128::from(state::NEW | state::EST | state::RPL);
-            key.get(Field::CtState) & valid != 0
-        }
-    }
-}
-
 /// Set a port of whichever protocol with ports the packet is.
 fn set_port(key: &mut Key, field: Field, port: u16) {
-    if [Prereq::Tcp, Prereq::Udp, Prereq::Sctp].into_iter().any(|prereq| has(key, prereq)) {
+    if [Prereq::Tcp, Prereq::Udp, Prereq::Sctp].into_iter().any(|prereq| key.has(prereq)) {
         key.set(field, port.into());
     }
 }
@@ -363,7 +329,7 @@ fn set_ct(key: &mut Key, outcome: &Outcome) {
 
 /// Whether there is an original tuple to look the packet up by.
 pub(super) fn has_original_tuple(key: &Key) -> bool {
-    key.get(Field::CtNwProto) != 0 && has(key, Prereq::Ip)
+    key.get(Field::CtNwProto) != 0 && key.has(Prereq::Ip)
 }
 
 /// The packet with the connection's original tuple in the place of its own addresses and ports.
@@ -376,7 +342,7 @@ pub(super) fn with_original_tuple(key: &Key) -> Key {
     ];
     let v4 = [(Field::NwSrc, Field::CtNwSrc), (Field::NwDst, Field::CtNwDst)];
     let v6 = [(Field::Ipv6Src, Field::CtIpv6Src), (Field::Ipv6Dst, Field::CtIpv6Dst)];
-    let addresses = if has(key, Prereq::Ipv4) { v4 } else { v6 };
+    let addresses = if key.has(Prereq::Ipv4) { v4 } else { v6 };
     for (own, original) in pairs.into_iter().chain(addresses) {
         swapped.set(own, key.get(original));
         swapped.set(original, key.get(own));

@@ -1,6 +1,6 @@
 //! One action at a time, on a set of packets: the evaluator's `actions`, `output` and `normal`.
 
-use super::{Call, Explorer, Frame, List, Note, Now, TooMuch, What};
+use super::{Call, Explorer, Frame, List, MAX_ZONES, Note, Now, TooMuch, What};
 use crate::bdd::Bdd;
 use crate::image::{Bit, Image, equal_within, set_within};
 use crate::live::TUPLE;
@@ -125,7 +125,10 @@ impl<'p> Explorer<'_, 'p> {
                 self.enter_table(now, *table, None, from);
                 return None;
             }
-            Action::Ct(ct) => return self.track(now, ct),
+            Action::Ct(ct) => {
+                let (now, zone) = self.zone(now, ct.zone, parts)?;
+                return self.track(now, ct, zone);
+            }
             Action::Clone(actions) => {
                 let (table, flow) = now.frames.last().map_or((0, None), |frame| (frame.table, frame.flow));
                 now.frames.push(Frame {
@@ -258,9 +261,7 @@ impl<'p> Explorer<'_, 'p> {
     }
 
     /// `ct(...)`: the packet goes on untracked, a copy that knows what it is begins at the table.
-    fn track(&mut self, mut now: Now<'p>, ct: &'p Ct) -> Option<Now<'p>> {
-        // Zones from fields are refused before.
-        let CtZone::Number(zone) = ct.zone else { return Some(now) };
+    fn track(&mut self, mut now: Now<'p>, ct: &'p Ct, zone: u16) -> Option<Now<'p>> {
         let comparable = TUPLE.iter().all(|field| now.image.is_as_came(*field));
         let earlier = now.trail.calls.iter().rev().find(|call| call.zone == zone);
         let same = earlier.filter(|call| call.comparable && comparable).copied();
@@ -351,6 +352,40 @@ impl<'p> Explorer<'_, 'p> {
         });
         self.enter_table(now, table, None, from);
         None
+    }
+
+    /// The zone of a ct(). Where packets differ in it, those of one zone; the others come to the action again.
+    fn zone(&mut self, mut now: Now<'p>, zone: CtZone, parts: &mut Vec<Now<'p>>) -> Option<(Now<'p>, u16)> {
+        let part = match zone {
+            CtZone::Number(zone) => return Some((now, zone)),
+            CtZone::Field(part) => part,
+        };
+        let mut number = 0_u16;
+        for (offset, bit) in now.image.read(part).into_iter().enumerate() {
+            let is_set = match bit {
+                Bit::Known(known) => known,
+                Bit::Of(_) | Bit::In(_) => {
+                    let set = set_within(self.sets, self.space, now.packets, bit);
+                    let unset = self.sets.without(now.packets, set);
+                    if !set.is_none() && !unset.is_none() {
+                        let mut again = Now { packets: unset, ..now.clone() };
+                        if let Some(frame) = again.frames.last_mut() {
+                            frame.next -= 1;
+                        }
+                        parts.push(again);
+                        self.zones_split += 1;
+                        now.packets = set;
+                    }
+                    !set.is_none()
+                }
+            };
+            number |= u16::from(is_set).checked_shl(offset as u32).unwrap_or(0);
+        }
+        if self.zones_split > MAX_ZONES {
+            self.too_much = Some(TooMuch::Zones);
+            return None;
+        }
+        Some((now, number))
     }
 
     /// Note that something happens to some of the packets.
@@ -467,18 +502,20 @@ impl<'p> Explorer<'_, 'p> {
             None => self.emit(now, What::Lost(DropReason::NoSuchPort), packets),
             Some(PortKind::Ordinary) => self.emit(now, what, packets),
             Some(PortKind::Tunnel) => {
-                let [no_v4, no_v6] = [Field::TunDst, Field::TunIpv6Dst]
-                    .map(|field| now.image.is(self.sets, self.space, field, 0));
-                let nowhere = self.sets.and(no_v4, no_v6);
-                let lost = self.sets.and(packets, nowhere);
+                // Of these packets, not of all: few of them have none.
+                let none = |this: &mut Self, image: &Image, within: Bdd, field: Field| {
+                    let zero = vec![Bit::Known(false); usize::from(field.info().width)];
+                    equal_within(this.sets, this.space, within, &image.field(field), &zero)
+                };
+                let no_v4 = none(self, &now.image, packets, Field::TunDst);
+                let lost = none(self, &now.image, no_v4, Field::TunIpv6Dst);
                 self.emit(now, What::Lost(DropReason::NoTunnelDst), lost);
-                let mut left = self.sets.without(packets, nowhere);
+                let mut left = self.sets.without(packets, lost);
                 // Back to where it came from, by the address that is in force.
                 let came = self.came.clone();
-                let came_by_v6 = came.is(self.sets, self.space, Field::TunDst, 0);
                 let by_v4 = self.sets.without(left, no_v4);
-                let by_v6 = self.sets.and(left, no_v4);
-                let by_v6 = self.sets.and(by_v6, came_by_v6);
+                let by_v6 = self.sets.without(no_v4, lost);
+                let by_v6 = none(self, &came, by_v6, Field::TunDst);
                 for (field, by) in [(Field::TunDst, by_v4), (Field::TunIpv6Dst, by_v6)] {
                     let (to, from) = (now.image.field(field), came.field(field));
                     let back = equal_within(self.sets, self.space, by, &to, &from);

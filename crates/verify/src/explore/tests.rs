@@ -97,7 +97,7 @@ fn action(random: &mut Random, table: u64, depth: u32, loops: bool) -> String {
     let next = |random: &mut Random| {
         if loops { random.below(tables) } else { table + 1 + random.below(tables.max(1)) }
     };
-    match random.below(38) {
+    match random.below(40) {
         0 => "output:1".into(),
         1 => "output:2".into(),
         2 => "output:3".into(),
@@ -137,6 +137,8 @@ fn action(random: &mut Random, table: u64, depth: u32, loops: bool) -> String {
         32 => "load:0->NXM_NX_IP_TTL[2..7]".into(),
         33 => "push:NXM_NX_REG1[0..7],pop:NXM_NX_IP_TTL[]".into(),
         34 => "dec_ttl,dec_ttl".into(),
+        35 => format!("ct(table={},zone=NXM_NX_REG0[0..15])", next(random)),
+        36 => format!("ct(commit,table={},zone=NXM_NX_REG1[0..15])", next(random)),
         _ => format!("resubmit(,{})", next(random)),
     }
 }

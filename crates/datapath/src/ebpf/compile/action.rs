@@ -3,17 +3,20 @@
 
 use super::block::{Bits, Block, Constant, Op};
 use super::layout::{
-    self, ALL_LIST, ENDED, ENDED_LOST, FLOOD_LIST, FRAMED, SENT, SET_FROM, VALUE, key_word, word,
+    self, ALL_LIST, ENDED, ENDED_LOST, FLOOD_LIST, FLOW_IS_CLOSING, FLOW_PACKETS, FOUND_SLOT, FRAMED,
+    REASON_MASK, SENT, SET_FROM, VALUE, key_word, word,
 };
 use super::parse::VLAN_PRESENT;
 use super::punt::Punt;
 use super::{MAX_PORT, Outputs, Program};
-use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9};
+use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R6, R7, R8, R9, R10};
 use crate::ebpf::asm::{Alu, Cmp, Helper, Label, Size};
+use footbridge_openflow::action::Subfield;
 use footbridge_openflow::field::Prereq;
 use footbridge_openflow::{Field, PortNo};
 use footbridge_pipeline::DropReason;
 use footbridge_pipeline::conntrack::state;
+use footbridge_pipeline::evaluate::TCP_FIN_OR_RST;
 
 /// Of the ports' numbers from here on, OpenFlow 1.0's reserved ones.
 const FIRST_RESERVED: i32 = 0xfff8;
@@ -63,6 +66,16 @@ impl Program<'_> {
             Op::Pop(bits) => self.pop(*bits),
             Op::DecTtl(told) => self.dec_ttl(list.end, Some(told)),
             Op::Punt(punt) => self.punt(punt),
+            Op::Cut(punt) => {
+                let done = self.asm.label();
+                // The port is in the lower half.
+                self.constant(R3, punt.detail);
+                self.asm.shl(R3, 32);
+                self.asm.shr(R3, 32);
+                self.refuse_in_port(done);
+                self.punt(punt);
+                self.asm.bind(done);
+            }
             Op::Output(port) => {
                 self.constant(R3, *port);
                 let done = self.asm.label();
@@ -81,16 +94,16 @@ impl Program<'_> {
             Op::All => self.flood_to(ALL_LIST),
             Op::OutputBits(bits) => {
                 let done = self.asm.label();
-                self.output_bits(*bits, done);
+                self.output_bits(*bits, last, done);
                 self.asm.bind(done);
             }
-            Op::Resubmit { table, in_port } => {
+            Op::Resubmit { table, in_port, miss } => {
                 let frame = (!last).then(|| self.leave_list());
                 if let Some(port) = in_port {
                     self.asm.set(R1, u64::from(port.0));
                     self.swap_in_port();
                 }
-                self.go_to_table(*table, Some(list.table));
+                self.go_to_table(*table, Some(list.table), *miss);
                 if let Some(frame) = frame {
                     self.come_back(frame);
                 }
@@ -115,6 +128,7 @@ impl Program<'_> {
                 }
             }
             Op::CtClear => self.clear_connection(),
+            Op::FinTimeout => self.fin_timeout(),
             Op::Exit => self.exit(),
             Op::WriteSet(part) => self.write_set(part),
             Op::ClearSet => self.clear_set(),
@@ -277,6 +291,25 @@ impl Program<'_> {
         self.asm.bind(none);
     }
 
+    /// Note at the flow that a FIN or RST passed: user space cuts its timeouts.
+    fn fin_timeout(&mut self) {
+        /// On the stack: a 32-bit key.
+        const KEY: i16 = -4;
+        let other = self.asm.label();
+        self.require(Prereq::Tcp, other);
+        self.bits(R1, Bits::of(Subfield::whole(Field::TcpFlags)));
+        self.asm.alu_imm(Alu::And, R1, TCP_FIN_OR_RST.into(), R2);
+        self.asm.jump_if_imm(Cmp::Eq, R1, 0, other);
+        self.asm.load(Size::W, R1, R9, FOUND_SLOT);
+        self.asm.store(Size::W, R10, KEY, R1);
+        self.lookup_on_stack(self.maps.flow_counters, KEY);
+        self.asm.jump_if_imm(Cmp::Eq, R0, 0, other);
+        self.asm.load(Size::D, R1, R0, FLOW_PACKETS);
+        self.asm.alu_imm(Alu::Or, R1, FLOW_IS_CLOSING, R2);
+        self.asm.store(Size::D, R0, FLOW_PACKETS, R1);
+        self.asm.bind(other);
+    }
+
     fn in_port(&mut self, dst: Reg) {
         self.asm.load(Size::W, dst, R9, key_word(word(Field::InPortOxm)) + 4);
     }
@@ -298,21 +331,21 @@ impl Program<'_> {
     }
 
     /// Send the packet to the port whose number the bits are.
-    fn output_bits(&mut self, bits: Bits, done: Label) {
+    fn output_bits(&mut self, bits: Bits, last: bool, done: Label) {
         let too_high = self.asm.label();
         self.read_value(bits);
         self.asm.load(Size::D, R3, R9, VALUE + 8);
         self.asm.load(Size::D, R1, R9, VALUE);
         self.asm.jump_if_imm(Cmp::Ne, R1, 0, too_high);
         self.asm.jump_if_imm(Cmp::Gt, R3, 0xffff, too_high);
-        self.output_by_number(done);
+        self.output_by_number(last, done);
         self.asm.bind(too_high);
         self.lose(DropReason::NoSuchPort);
         self.asm.jump(done);
     }
 
     /// Send the packet to the port in R3, or to those that the number stands for, of 16 bits or 32.
-    pub(super) fn output_by_number(&mut self, done: Label) {
+    pub(super) fn output_by_number(&mut self, last: bool, done: Label) {
         let (ordinary, in_port, normal, flood) =
             (self.asm.label(), self.asm.label(), self.asm.label(), self.asm.label());
         let all = self.asm.label();
@@ -326,10 +359,10 @@ impl Program<'_> {
         }
         self.asm.bind(ordinary);
         self.refuse_in_port(done);
-        self.output(false, done);
+        self.output(last, done);
         self.asm.bind(in_port);
         self.in_port(R3);
-        self.output(false, done);
+        self.output(last, done);
         self.asm.bind(normal);
         self.by_function(self.places.normal);
         self.asm.jump(done);
@@ -404,7 +437,7 @@ impl Program<'_> {
         // R0 is the reason's number, from -1 down.
         self.asm.set(R1, 0);
         self.asm.alu(Alu::Sub, R1, R0);
-        self.asm.alu_imm(Alu::And, R1, 31, R2);
+        self.asm.alu_imm(Alu::And, R1, REASON_MASK, R2);
         self.asm.shl(R1, 3);
         self.asm.alu(Alu::Add, R1, R7);
         self.increment(R1, layout::DROPS - 8);

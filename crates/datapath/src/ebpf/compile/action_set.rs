@@ -140,7 +140,7 @@ impl Program<'_> {
         self.asm.mov(R3, R8);
         self.asm.shl(R3, 32);
         self.asm.shr(R3, 32);
-        self.output_by_number(over);
+        self.output_by_number(false, over);
         self.asm.bind(resubmit);
         if self.survey.swaps_in_port {
             self.asm.mov(R1, R8);

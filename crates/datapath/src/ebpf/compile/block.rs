@@ -45,6 +45,8 @@ pub(crate) enum Op {
     DecTtl(Vec<Punt>),
     /// To the controllers.
     Punt(Punt),
+    /// At most so many bytes, to a port or those that a number stands for.
+    Cut(Punt),
     /// To the port of this number.
     Output(Constant),
     /// Back to where it came from.
@@ -66,6 +68,8 @@ pub(crate) enum Op {
         table: u8,
         /// As if it had come in by this port.
         in_port: Option<PortNo>,
+        /// If no flow takes it there.
+        miss: Miss,
     },
     /// The packet is as before when this list is done.
     Clone(Vec<Op>),
@@ -78,6 +82,8 @@ pub(crate) enum Op {
         len: u16,
         dst: Bits,
     },
+    /// What passes with FIN or RST cuts the flow's timeouts.
+    FinTimeout,
     /// All lists are over.
     Exit,
     /// Something is added to the action set.
@@ -88,6 +94,15 @@ pub(crate) enum Op {
     Ct(Box<CtOp>),
     /// What the tracker said is forgotten.
     CtClear,
+}
+
+/// What becomes of a packet that no flow of a table takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Miss {
+    /// It is for the controllers, while some want such packets: OpenFlow 1.0's, of tables that a packet is sent to.
+    Told,
+    /// It is dropped, as after `resubmit`.
+    Dropped,
 }
 
 /// What `ct()` asks for.
@@ -241,6 +256,7 @@ impl Op {
             Op::PushVlan(_) | Op::PopVlan => each(Use::Write, word(Field::VlanTci)),
             Op::PktLarger { dst, .. } => bits(Use::Write, dst),
             Op::DecTtl(_) => each(Use::Write, word(Field::NwTtl)),
+            Op::FinTimeout => each(Use::Read, word(Field::TcpFlags)),
             // A gratuitous ARP counts for more.
             Op::Normal => ARP.iter().for_each(|word| each(Use::Read, word)),
             Op::WriteSet(part) => {
@@ -265,6 +281,7 @@ impl Op {
             | Op::Flood
             | Op::All
             | Op::Punt(_)
+            | Op::Cut(_)
             | Op::Resubmit { .. }
             | Op::Clone(_)
             | Op::Exit
@@ -458,6 +475,18 @@ impl List {
                 Ok(())
             }
             Action::Output { port, .. } => self.output(*port),
+            Action::OutputTruncated { port: PortNo::CONTROLLER, .. } => {
+                self.punt(flow, &Controller::output(u16::MAX));
+                Ok(())
+            }
+            // As in Open vSwitch, these leave packets whole.
+            Action::OutputTruncated { port: port @ (PortNo::NORMAL | PortNo::TABLE), .. } => {
+                self.output(*port)
+            }
+            Action::OutputTruncated { port, max_len } => {
+                let cut = Punt::cut(*port, *max_len, |constant| self.constant(constant));
+                self.step(Op::Cut(cut))
+            }
             // A port has no queues.
             Action::Enqueue { port, .. } => self.output(*port),
             Action::SetQueue(_) | Action::PopQueue => Ok(()),
@@ -479,11 +508,12 @@ impl List {
             }
             Action::Resubmit { port, table: next, with_ct_orig: false } => {
                 let in_port = port.filter(|port| *port != PortNo::IN_PORT);
-                self.ops.push(Op::Resubmit { table: next.unwrap_or(flow.table), in_port });
+                let table = next.unwrap_or(flow.table);
+                self.ops.push(Op::Resubmit { table, in_port, miss: Miss::Dropped });
                 Ok(())
             }
             Action::GotoTable(next) => {
-                self.ops.push(Op::Resubmit { table: *next, in_port: None });
+                self.ops.push(Op::Resubmit { table: *next, in_port: None, miss: Miss::Told });
                 Ok(())
             }
             Action::Clone(actions) => {
@@ -507,6 +537,7 @@ impl List {
                 self.ops.push(Op::PktLarger { len: *len, dst: Bits::of(*dst) });
                 Ok(())
             }
+            Action::FinTimeout { .. } => self.step(Op::FinTimeout),
             Action::Exit => {
                 self.ops.push(Op::Exit);
                 Ok(())
@@ -586,11 +617,11 @@ impl List {
             PortNo::NORMAL => Op::Normal,
             PortNo::FLOOD => Op::Flood,
             PortNo::ALL => Op::All,
-            PortNo::TABLE => Op::Resubmit { table: 0, in_port: None },
-            _ => return Err(What::Action("output to a reserved port")),
+            PortNo::TABLE => Op::Resubmit { table: 0, in_port: None, miss: Miss::Told },
+            // Of these there are none.
+            reserved => Op::Output(self.constant(reserved.0.into())),
         };
-        self.ops.push(op);
-        Ok(())
+        self.step(op)
     }
 
     fn punt(&mut self, flow: &Flow, controller: &Controller) {

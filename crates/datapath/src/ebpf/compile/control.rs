@@ -20,10 +20,11 @@
 //! came to one stays sent. Besides, [`FRAMES`] lists can be left at once, and [`COPIES`] copies made of a
 //! packet at once: those beyond are too deep.
 
+use super::block::Miss;
 use super::ct::layout::{MEMO, VALID};
 use super::layout::{
-    self, COPIED, DEEPENS, DEPTH, ENDED, ENDED_NO_FLOW, FOUND_SLOT, FRAMED, LOOKUPS, NESTED, NEXT, SENT,
-    SWAPPED, TRACKED_COPIED, TRACKED_FRAMED, key_word, word,
+    self, COPIED, DEEPENS, DEPTH, ENDED, ENDED_NO_FLOW, FOUND_SLOT, FRAMED, LOOKED_UP, LOOKUPS, MISS_IS_TOLD,
+    NESTED, NEXT, SENT, SWAPPED, TRACKED_COPIED, TRACKED_FRAMED, key_word, word,
 };
 use super::plan::Control;
 use super::{Program, TC_ACT_SHOT};
@@ -84,7 +85,7 @@ impl Program<'_> {
         if self.steps() {
             self.loop_over_steps();
         } else {
-            self.go_to_table(0, None);
+            self.go_to_table(0, None, Miss::Told);
         }
     }
 
@@ -94,6 +95,9 @@ impl Program<'_> {
         }
         self.asm.store_imm(Size::D, R10, CONTEXT + RESULT, TC_ACT_SHOT as i32);
         self.asm.store_imm(Size::W, R9, NEXT, 0);
+        if self.survey.notes_look_ups {
+            self.asm.store_imm(Size::W, R9, LOOKED_UP, MISS_IS_TOLD);
+        }
         self.asm.set(R1, STEPS);
         self.asm.function(R2, self.places.step);
         self.asm.mov(R3, R10);
@@ -148,7 +152,11 @@ impl Program<'_> {
     }
 
     /// Look the packet up in a table; `from` is that of the action that says so.
-    pub(super) fn go_to_table(&mut self, number: u8, from: Option<u8>) {
+    pub(super) fn go_to_table(&mut self, number: u8, from: Option<u8>, miss: Miss) {
+        if self.survey.notes_look_ups {
+            let told = if miss == Miss::Told { MISS_IS_TOLD } else { 0 };
+            self.asm.store_imm(Size::W, R9, LOOKED_UP, i32::from(number) | told);
+        }
         if self.steps() {
             let deepens = from.is_some_and(|from| number <= from);
             self.asm.store_imm(Size::W, R9, DEEPENS, deepens.into());
@@ -156,12 +164,18 @@ impl Program<'_> {
         match self.tables.get(&number).copied() {
             Some(Some(label)) if self.survey.control != Control::ShortSteps => self.asm.jump(label),
             Some(_) => self.step_to(Piece::Table(number).number()),
-            None => self.asm.jump(self.places.nowhere),
+            None => {
+                self.asm.store_imm(Size::W, R9, NEXT, number.into());
+                self.asm.jump(self.places.nowhere);
+            }
         }
     }
 
     /// The same, of the table whose number is in R1; `from` is in R2.
     pub(super) fn go_to_table_in_register(&mut self) {
+        if self.survey.notes_look_ups {
+            self.asm.store(Size::W, R9, LOOKED_UP, R1);
+        }
         let (deepens, go) = (self.asm.label(), self.asm.label());
         self.asm.store(Size::W, R9, NEXT, R1);
         self.asm.jump_if(Cmp::Le, R1, R2, deepens);
@@ -202,10 +216,12 @@ impl Program<'_> {
 
     /// A look-up found the flow whose slot is in R1.
     pub(super) fn count_depth(&mut self) {
+        if self.steps() || self.survey.closes {
+            self.asm.store(Size::W, R9, FOUND_SLOT, R1);
+        }
         if !self.steps() {
             return;
         }
-        self.asm.store(Size::W, R9, FOUND_SLOT, R1);
         self.asm.load(Size::W, R1, R9, DEPTH);
         self.asm.load(Size::W, R2, R9, DEEPENS);
         self.asm.alu(Alu::Add, R1, R2);
@@ -339,10 +355,10 @@ impl Program<'_> {
                 let left = self.asm.label();
                 self.asm.load(Size::W, R1, R9, FRAMED);
                 self.asm.jump_if_imm(Cmp::Ne, R1, 0, left);
-                self.go_to_table(table, Some(from));
+                self.go_to_table(table, Some(from), Miss::Dropped);
                 self.asm.bind(left);
             } else {
-                self.go_to_table(table, Some(from));
+                self.go_to_table(table, Some(from), Miss::Dropped);
                 return;
             }
         }
@@ -353,7 +369,7 @@ impl Program<'_> {
             self.asm.store(Size::W, R9, before, R1);
         }
         let conclusion = self.survey.sets.then(|| self.leave_list());
-        self.go_to_table(table, Some(from));
+        self.go_to_table(table, Some(from), Miss::Dropped);
         if let Some(conclusion) = conclusion {
             self.come_back(conclusion);
             self.asm.store_imm(Size::W, R9, layout::SET_FROM, table.into());
@@ -385,8 +401,12 @@ impl Program<'_> {
         self.asm.bind(self.places.nowhere);
         self.count_lookup();
         self.restore_in_port();
+        self.count_miss_of_next();
         self.asm.bind(self.places.no_flow);
         self.asm.store_imm(Size::W, R9, ENDED, ENDED_NO_FLOW);
+        if self.survey.tells_misses {
+            self.tell_miss();
+        }
         self.asm.bind(self.places.list_end);
         self.end_list();
         self.asm.bind(self.places.conclude);
@@ -419,6 +439,15 @@ impl Program<'_> {
         self.asm.bind(self.places.again);
         self.asm.set(R0, 0);
         self.asm.exit();
+    }
+
+    /// Count the packet at the table in NEXT, which has no flows.
+    fn count_miss_of_next(&mut self) {
+        self.asm.load(Size::W, R1, R9, NEXT);
+        self.asm.alu_imm(Alu::And, R1, 0xff, R2);
+        self.asm.shl(R1, layout::TABLE_BYTES.ilog2());
+        self.asm.alu(Alu::Add, R1, R9);
+        self.increment(R1, layout::TABLES + layout::TABLE_MISSES);
     }
 
     /// Back to the list that was left last; after the first one, the action set is next.

@@ -11,7 +11,7 @@
 
 use footbridge_openflow::Field;
 use footbridge_openflow::key::KEY_WORDS;
-use footbridge_pipeline::PortKind;
+use footbridge_pipeline::{DropReason, PortKind};
 
 /// The words of some fields that come together.
 #[derive(Clone, Copy)]
@@ -154,6 +154,9 @@ numbers! {
     NESTED 4;
     /// The next piece of code.
     NEXT 4;
+    /// The table looked up last, with [`MISS_IS_TOLD`].
+    LOOKED_UP 4;
+    UNUSED_LOOK_UP 4;
     /// The frame's length, its tag included.
     LENGTH 4;
     /// When the packet came in, nanoseconds of CLOCK_BOOTTIME.
@@ -175,6 +178,9 @@ pub(crate) fn tag(number: i32) -> i16 {
 pub(crate) fn frame_tag(number: i32) -> i16 {
     FRAME_TAGS + 4 * number as i16
 }
+
+/// In [`LOOKED_UP`], above the table: a packet that no flow takes there is for the controllers.
+pub(crate) const MISS_IS_TOLD: i32 = 1 << 8;
 
 /// In [`ENDED`]: something was lost, and counted; no flow took the packet.
 pub(crate) const ENDED_LOST: i32 = 1;
@@ -209,8 +215,20 @@ pub(crate) const TUNNEL_KEY: i16 = SET + 16 * KEY_WORDS as i16;
 pub(crate) const TUNNEL_OPTIONS: i16 = TUNNEL_KEY + 48;
 /// What the tracker of connections has; see `ct/layout.rs`.
 pub(crate) const CT: i16 = TUNNEL_OPTIONS + 64;
+/// What passed the tables, which no packet clears: by number, a 64-bit count of packets that no flow took, and one
+/// of those that one did.
+pub(crate) const TABLES: i16 = CT + super::ct::layout::LENGTH as i16;
+pub(crate) const TABLE_BYTES: i16 = 16;
+pub(crate) const TABLE_MISSES: i16 = 0;
+pub(crate) const TABLE_MATCHES: i16 = 8;
 /// The length of the scratch.
-pub(crate) const SCRATCH: usize = CT as usize + super::ct::layout::LENGTH;
+pub(crate) const SCRATCH: usize = TABLES as usize + 256 * TABLE_BYTES as usize;
+const _: () = assert!(SCRATCH < i16::MAX as usize);
+
+/// Where a table's counts are.
+pub(crate) fn table_counters(number: u8) -> i16 {
+    TABLES + i16::from(number) * TABLE_BYTES
+}
 
 /// What the root program of a tunnel port says in the rest of `cb` of `struct __sk_buff`, behind the port and
 /// its slot: outer source and destination, and the network identifier with [`FROM_TUNNEL`]. That of other
@@ -242,6 +260,8 @@ pub(crate) const FLOW_PACKETS: i16 = 0;
 pub(crate) const FLOW_BYTES: i16 = 8;
 pub(crate) const FLOW_LAST_USED: i16 = 16;
 pub(crate) const FLOW_COUNTERS: usize = 24;
+/// In the number of packets: one passed at which `fin_timeout` cuts the flow's timeouts. Further packets leave it be.
+pub(crate) const FLOW_IS_CLOSING: u64 = 1 << 63;
 
 /// A flow as a shape's map holds it, in one 64-bit word that is read whole: its priority in bits 63..48,
 /// its block in 47..32, its slot (of arguments and counters) in 31..0.
@@ -288,5 +308,9 @@ pub(crate) const PORTS: u32 = 1024;
 
 /// How many drop reasons a port's counters have room for.
 pub(crate) const REASONS: usize = 33;
+/// A reason as a function of the program returns it, from 1 up, is masked with this: the counters have room for each
+/// number that is left.
+pub(crate) const REASON_MASK: u64 = 31;
+const _: () = assert!(DropReason::COUNT <= REASON_MASK as usize && (REASON_MASK as usize) < REASONS);
 /// The length of a port's counters.
 pub(crate) const PORT_COUNTERS: usize = DROPS as usize + 8 * REASONS;

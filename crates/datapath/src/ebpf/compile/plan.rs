@@ -42,6 +42,8 @@ pub(crate) struct TablePlan {
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) tables: BTreeMap<u8, TablePlan>,
+    /// Whether packets that no flow takes are for the controllers.
+    pub(crate) tells_misses: bool,
 }
 
 /// As many branches as one way through the program can have: the verifier keeps the other side of each for
@@ -166,6 +168,9 @@ impl Plan {
             writes_in_port: self.ops().any(Op::writes_in_port),
             tags: self.ops().any(Op::changes_tags),
             swaps_in_port: self.ops().any(Op::swaps_in_port),
+            closes: self.ops().any(|op| matches!(op, Op::FinTimeout)),
+            tells_misses: self.tells_misses,
+            notes_look_ups: self.tells_misses,
             tracks: tracks().next().is_some(),
             tracked_copies: control != Control::Jumps && tracks().any(|ct| ct.table.is_some()),
             marks: tracks().any(|ct| ct.mark != 0),
@@ -212,6 +217,12 @@ pub(crate) struct Survey {
     pub(crate) tags: bool,
     /// Whether a look-up is made with another in_port.
     pub(crate) swaps_in_port: bool,
+    /// Whether there is `fin_timeout`.
+    pub(crate) closes: bool,
+    /// Whether packets that no flow takes are for the controllers.
+    pub(crate) tells_misses: bool,
+    /// Whether it has to be known which table was looked up last.
+    pub(crate) notes_look_ups: bool,
     /// Whether there is `ct()`.
     pub(crate) tracks: bool,
     /// Whether lists go on behind `ct(table=)`.

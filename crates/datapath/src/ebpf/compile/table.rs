@@ -3,7 +3,8 @@
 
 use super::Program;
 use super::layout::{
-    ENDED, FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, NOW, SHAPE_KEY, VALUE, flow_value, key_word,
+    ENDED, FLOW_BYTES, FLOW_LAST_USED, FLOW_PACKETS, LENGTH, NOW, SHAPE_KEY, TABLE_MATCHES, TABLE_MISSES,
+    VALUE, flow_value, key_word, table_counters,
 };
 use super::plan::{ShapePlan, Source};
 use crate::ebpf::asm::Reg::{self, R0, R1, R2, R3, R8, R9, R10};
@@ -33,11 +34,13 @@ impl Program<'_> {
         }
         self.restore_in_port();
         self.asm.jump_if_imm(Cmp::Eq, R8, 0, missed);
+        self.increment(R9, table_counters(number) + TABLE_MATCHES);
         self.count_hit(broken);
         self.asm.load(Size::W, R1, R10, BLOCK);
         let labels: Vec<(u16, Label)> = table.blocks.keys().map(|id| (*id, self.asm.label())).collect();
         self.dispatch(&labels);
         self.asm.bind(missed);
+        self.increment(R9, table_counters(number) + TABLE_MISSES);
         self.asm.jump(self.places.no_flow);
         self.asm.bind(broken);
         self.asm.jump(self.places.end);

@@ -6,7 +6,7 @@
 use super::{Installed, sum};
 use crate::FlowStatistics;
 use crate::ebpf::compile::block::ARGUMENTS;
-use crate::ebpf::compile::layout::{self, FLOW_COUNTERS};
+use crate::ebpf::compile::layout::{self, FLOW_COUNTERS, FLOW_IS_CLOSING};
 use crate::ebpf::load::{LoadError, Map, MapKind};
 use footbridge_pipeline::Time;
 use std::collections::{HashSet, VecDeque};
@@ -83,6 +83,10 @@ impl Slots {
             let last_used =
                 Some(Time(number(layout::FLOW_LAST_USED))).filter(|time| *time != Time::default());
             let (packets, bytes) = (number(layout::FLOW_PACKETS), number(layout::FLOW_BYTES));
+            if packets & FLOW_IS_CLOSING != 0 {
+                installed.entry.counters.close();
+            }
+            let packets = packets & !FLOW_IS_CLOSING;
             sum(before, FlowStatistics { packets, bytes, last_used })
         })
     }

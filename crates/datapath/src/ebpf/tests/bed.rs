@@ -1,11 +1,12 @@
 //! A datapath without devices: its program runs on frames that a test hands in.
 
-use crate::Change;
 use crate::ebpf::compile::layout;
 use crate::ebpf::compile::record::{RECORD, RECORDED_BYTES};
 use crate::ebpf::flows::Compiled;
 use crate::ebpf::load::{Map, MapKind, Program};
+use crate::ebpf::punts::Punted;
 use crate::ebpf::sys::Ring;
+use crate::{Change, PacketOut};
 use footbridge_openflow::text::parse_flow;
 use footbridge_openflow::{PortNames, PortNo};
 use footbridge_pipeline::conntrack::Limits;
@@ -27,6 +28,8 @@ pub(super) struct Bed {
     ring: Ring,
     /// What the last run had for the controllers. Nobody takes it, and so it counts as dropped.
     pub(super) packet_ins: Vec<PacketIn>,
+    /// What it had to be sent cut.
+    pub(super) cut: Vec<PacketOut>,
     program: Option<Program>,
 }
 
@@ -56,8 +59,8 @@ impl Bed {
         }
         let record = Map::new(MapKind::Array, "fb_record", 4, RECORD, 1).unwrap();
         let ring = compiled.shared().punts.ring().unwrap();
-        let (pipeline, packet_ins) = (Pipeline::new(), Vec::new());
-        Some(Bed { pipeline, compiled, record, ring, packet_ins, program: None })
+        let (pipeline, packet_ins, cut) = (Pipeline::new(), Vec::new(), Vec::new());
+        Some(Bed { pipeline, compiled, record, ring, packet_ins, cut, program: None })
     }
 
     /// Replace all flows.
@@ -111,8 +114,13 @@ impl Bed {
     pub(super) fn read_ring(&mut self) -> u64 {
         let records = std::iter::from_fn(|| self.ring.next());
         let shared = self.compiled.shared();
-        let packets = records.map(|record| shared.controllers.packet_of(&record).unwrap());
-        self.packet_ins = packets.collect();
+        (self.packet_ins, self.cut) = (Vec::new(), Vec::new());
+        for punted in records.map(|record| shared.controllers.punted(&record).unwrap()) {
+            match punted {
+                Punted::Told(packet) => self.packet_ins.push(*packet),
+                Punted::Cut(packet) => self.cut.push(packet),
+            }
+        }
         self.packet_ins.len() as u64
     }
 

@@ -1,8 +1,10 @@
 //! Look-ups that come back, copies, action sets, and the limits of them.
 
 use super::bed::Bed;
-use footbridge_openflow::PortNo;
-use footbridge_pipeline::DropReason;
+use crate::Change;
+use footbridge_openflow::{Field, Key, PortNo};
+use footbridge_pipeline::packet::compose;
+use footbridge_pipeline::{DropReason, FlowId};
 
 const FRAME: [u8; 60] = [2; 60];
 
@@ -148,4 +150,58 @@ fn a_run_within_a_run_has_a_scratch_of_its_own() {
         assert_eq!(bed.run(PortNo(1), &FRAME).drops, [(DropReason::TooDeep, 1)]);
         assert_eq!(shared.nesting.get(&FIRST).unwrap().unwrap(), before);
     }
+}
+
+/// A FIN or RST of TCP cuts the timeouts of the flow whose `fin_timeout` it passes, and no other.
+#[test]
+fn a_fin_cuts_the_timeouts_of_the_flow_that_it_passes() {
+    let Some(mut bed) = Bed::new("a_fin_cuts_the_timeouts_of_the_flow_that_it_passes", 4) else { return };
+    let lists = [
+        "fin_timeout(idle_timeout=5,hard_timeout=9)",
+        "fin_timeout(idle_timeout=5,hard_timeout=9),resubmit(,1),output:2",
+    ];
+    for list in lists {
+        let added: Vec<FlowId> = [
+            format!("idle_timeout=60,tcp,tp_dst=80 actions={list}"),
+            format!("idle_timeout=60,tcp,tp_dst=81 actions={list}"),
+            "table=1,idle_timeout=60 actions=drop".to_owned(),
+        ]
+        .iter()
+        .map(|flow| bed.insert(flow))
+        .collect();
+        bed.commit(&Change { added: added.clone(), removed: vec![] }).unwrap();
+        let timeouts = |bed: &Bed| -> Vec<(u16, u16)> {
+            let entries = added.iter().map(|id| bed.pipeline.get(*id).unwrap());
+            entries
+                .inspect(|entry| {
+                    let _ = bed.compiled.statistics(entry);
+                })
+                .map(|entry| entry.timeouts())
+                .collect()
+        };
+        bed.run(PortNo(1), &tcp(80, 0x10));
+        bed.run(PortNo(1), &tcp(81, 0x02));
+        assert_eq!(timeouts(&bed), [(60, 0), (60, 0), (60, 0)], "{list}");
+        bed.run(PortNo(1), &tcp(80, 0x11));
+        bed.run(PortNo(1), &tcp(80, 0x10));
+        assert_eq!(timeouts(&bed), [(5, 9), (60, 0), (60, 0)], "{list}");
+        let first = bed.pipeline.get(added[0]).unwrap();
+        assert_eq!(bed.compiled.statistics(first).packets, 3, "{list}");
+        bed.flows::<&str>(&[]).unwrap();
+    }
+}
+
+/// A TCP segment over IPv4.
+fn tcp(port: u16, flags: u8) -> Vec<u8> {
+    let mut key = Key::default();
+    for (field, value) in [
+        (Field::EthType, 0x0800),
+        (Field::NwProto, 6),
+        (Field::NwTtl, 64),
+        (Field::TcpDst, port.into()),
+        (Field::TcpFlags, flags.into()),
+    ] {
+        key.set(field, value);
+    }
+    compose(&key)
 }

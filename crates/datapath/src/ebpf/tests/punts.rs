@@ -24,25 +24,12 @@ fn told(packet: &PacketIn) -> PacketIn {
     told
 }
 
-#[test]
-fn packets_for_the_controllers_are_the_evaluators() {
-    let Some(mut bed) = Bed::new("packets_for_the_controllers_are_the_evaluators", 3) else { return };
-    let pipelines: [&[&str]; 8] = [
-        &["cookie=7,priority=0 actions=CONTROLLER"],
-        &["cookie=7,priority=1 actions=CONTROLLER:20,output:2"],
-        &["priority=0 actions=controller(userdata=01.02.03,id=5,reason=no_match)"],
-        &[
-            "cookie=1 actions=load:5->NXM_NX_REG0[],set_field:0x55->metadata,resubmit(,3)",
-            "cookie=2,table=3 actions=controller(userdata=00),mod_dl_src:02:00:00:00:00:77,controller,output:2",
-        ],
-        &["cookie=9,ip actions=dec_ttl(0,7),output:2"],
-        &["cookie=9,ip actions=dec_ttl,CONTROLLER"],
-        &["udp actions=mod_nw_dst:10.0.0.9,mod_tp_dst:99,controller,mod_nw_src:10.0.0.8,CONTROLLER"],
-        &["actions=output:77,load:0x7->NXM_NX_TUN_IPV4_DST[],load:3->NXM_NX_PKT_MARK[],CONTROLLER"],
-    ];
+/// Run packets of several kinds through the pipelines, and compare what the controllers are sent.
+fn compare(bed: &mut Bed, misses: bool, pipelines: &[&[&str]]) {
+    bed.compiled.tell_misses(misses).unwrap();
     for flows in pipelines {
         bed.flows(flows).unwrap_or_else(|error| panic!("{error}; {flows:?}"));
-        let mut state = State::default();
+        let mut state = State { punt_misses: misses, ..State::default() };
         (1..=3).for_each(|port| state.ports.insert(PortNo(port), PortKind::Ordinary));
         for frame in [udp(64), udp(1), [udp(64), vec![7; 3000]].concat()] {
             let packet = Packet { in_port: PortNo(1), frame: frame.clone(), tunnel: TunnelKey::default() };
@@ -59,6 +46,43 @@ fn packets_for_the_controllers_are_the_evaluators() {
             assert_eq!(counted.collect::<Vec<_>>(), drops, "{flows:?}");
         }
     }
+}
+
+#[test]
+fn packets_for_the_controllers_are_the_evaluators() {
+    let Some(mut bed) = Bed::new("packets_for_the_controllers_are_the_evaluators", 3) else { return };
+    let pipelines: [&[&str]; 8] = [
+        &["cookie=7,priority=0 actions=CONTROLLER"],
+        &["cookie=7,priority=1 actions=CONTROLLER:20,output:2"],
+        &["priority=0 actions=controller(userdata=01.02.03,id=5,reason=no_match)"],
+        &[
+            "cookie=1 actions=load:5->NXM_NX_REG0[],set_field:0x55->metadata,resubmit(,3)",
+            "cookie=2,table=3 actions=controller(userdata=00),mod_dl_src:02:00:00:00:00:77,controller,output:2",
+        ],
+        &["cookie=9,ip actions=dec_ttl(0,7),output:2"],
+        &["cookie=9,ip actions=dec_ttl,CONTROLLER"],
+        &["udp actions=mod_nw_dst:10.0.0.9,mod_tp_dst:99,controller,mod_nw_src:10.0.0.8,CONTROLLER"],
+        &["actions=output:77,load:0x7->NXM_NX_TUN_IPV4_DST[],load:3->NXM_NX_PKT_MARK[],CONTROLLER"],
+    ];
+    compare(&mut bed, false, &pipelines);
+}
+
+#[test]
+fn packets_that_no_flow_takes_are_for_the_controllers_where_those_want_them() {
+    let test = "packets_that_no_flow_takes_are_for_the_controllers_where_those_want_them";
+    let Some(mut bed) = Bed::new(test, 3) else { return };
+    let pipelines: [&[&str]; 8] = [
+        &["arp actions=output:2"],
+        &["udp actions=goto_table:7"],
+        &["udp actions=goto_table:7", "table=7,arp actions=drop"],
+        &["udp actions=resubmit(,7)"],
+        &["udp actions=resubmit(,7),load:1->NXM_NX_REG0[],goto_table:8"],
+        &["in_port=1 actions=load:1->NXM_OF_IN_PORT[],TABLE,output:2", "arp actions=drop"],
+        &["udp actions=output:2,goto_table:9", "table=9,arp actions=drop"],
+        &["udp actions=mod_nw_dst:10.0.0.9,ct(table=3)", "table=3,arp actions=drop"],
+    ];
+    compare(&mut bed, true, &pipelines);
+    compare(&mut bed, false, &pipelines);
 }
 
 /// What nobody reads fills the ring; the rest is lost, and counted.

@@ -3,6 +3,8 @@
 //! The captures run from before the first service call. The kernel's re-check of a neighbour that it
 //! knows comes about a minute later with its usual timers; they are shortened on the node's gateway
 //! for this step, and the kernel then does it by itself.
+//!
+//! Where no node is behind a tunnel nobody asks, and the step says so.
 
 use super::cast::Cast;
 use super::look;
@@ -36,7 +38,7 @@ struct Parts {
 impl Watch {
     /// Begin to capture on the gateway and on every port of the underlay.
     pub(crate) async fn start(lab: &Lab, cast: &Cast) -> Result<Watch, LabError> {
-        let Some(remote) = cast.remote.clone() else { return Ok(Watch(None)) };
+        let Some(remote) = cast.remote.clone().filter(|_| lab.tunnels()) else { return Ok(Watch(None)) };
         let Some(peer) = lab.plan.nodes.get(&remote.node).cloned() else { return Ok(Watch(None)) };
         let gateway = Capture::start(lab, &cast.here, GATEWAY, "arp").await?;
         let mut underlay = Vec::new();
@@ -61,7 +63,10 @@ impl Watch {
         let here = &cast.here;
         let Some(Parts { peer, remote, gateway, underlay, timers }) = self.0 else {
             report.step(4, "ARP for a peer's gateway");
-            report.not_applicable("no two nodes with a pod on one of them");
+            report.not_applicable(match lab.tunnels() {
+                true => "no two nodes with a pod on one of them",
+                false => "without tunnels the host asks the other nodes themselves, over its uplink",
+            });
             return Ok(());
         };
         let target = peer.subnet.gateway();

@@ -3,7 +3,7 @@
 use super::cast::Cast;
 use super::look;
 use super::stream::{self, Stream};
-use crate::lab::plan::{GATEWAY, NodePlan, PodPlan};
+use crate::lab::plan::{GATEWAY, NodePlan, PodPlan, UPLINK};
 use crate::lab::record::BridgeKind;
 use crate::lab::report::Report;
 use crate::lab::{Lab, LabError, web};
@@ -206,20 +206,28 @@ async fn leave(
 async fn missing_of(lab: &Lab, others: &[NodePlan], new: &Newcomer) -> Result<Vec<String>, LabError> {
     let mut missing = Vec::new();
     let (subnet, gateway) = (new.subnet.to_string(), new.subnet.gateway());
+    let (via, dev) = match lab.tunnels() {
+        true => (gateway, GATEWAY),
+        false => (new.address, UPLINK),
+    };
     let tunnel = format!("load:{:#x}->NXM_NX_TUN_IPV4_DST[]", u32::from(new.address));
     for node in others {
         let routes = look::routes(lab, &node.name).await?;
-        if !routes.iter().any(|r| {
-            r.dst == subnet && r.gateway.as_deref() == Some(&gateway.to_string()) && r.dev == GATEWAY
-        }) {
+        let routed = |r: &look::Route| {
+            r.dst == subnet && r.gateway.as_deref() == Some(&via.to_string()) && r.dev == dev
+        };
+        if !routes.iter().any(routed) {
             missing.push(format!("{}: no route to {subnet}", node.name));
         }
         let flows = look::flows(lab, &node.name, "").await?;
-        if !flows.iter().any(|f| f.table == 20 && f.matching.contains(&format!("arp_tpa={gateway},"))) {
+        let answers = |f: &look::Flow| f.table == 20 && f.matching.contains(&format!("arp_tpa={gateway},"));
+        if lab.tunnels() && !flows.iter().any(answers) {
             missing.push(format!("{}: no flow that answers for {gateway}", node.name));
         }
         if !flows.iter().any(|f| {
-            f.table == 70 && f.matching.contains(&format!("nw_dst={subnet}")) && f.actions.contains(&tunnel)
+            f.table == 70
+                && f.matching.contains(&format!("nw_dst={subnet}"))
+                && f.actions.contains(&tunnel) == lab.tunnels()
         }) {
             missing.push(format!("{}: no flow to {subnet} by {}", node.name, new.address));
         }

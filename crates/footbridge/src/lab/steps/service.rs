@@ -2,7 +2,7 @@
 
 use super::cast::{Called, Cast};
 use super::look;
-use crate::lab::plan::PodPlan;
+use crate::lab::plan::{GATEWAY, PodPlan};
 use crate::lab::report::Report;
 use crate::lab::{Lab, LabError, web};
 use std::collections::BTreeMap;
@@ -80,7 +80,12 @@ async fn the_way(
     };
     let here = cast.here.as_str();
     report.check(passed(here, "table=40,", "nw_dst="), "to the host for DNAT: table 40 counted it", &shown);
-    if let Some((remote, _)) = service.endpoints.iter().find(|(e, _)| e.node != here) {
+    let remote = service.endpoints.iter().find(|(e, _)| e.node != here);
+    if let Some((remote, _)) = remote.filter(|_| !lab.tunnels()) {
+        let delivered = passed(&remote.node, "table=10,", &format!("in_port=\"{GATEWAY}\""));
+        let claim = format!("routed by the hosts: the bridge of {} has it from its gateway", remote.node);
+        report.check(delivered, &claim, &shown);
+    } else if let Some((remote, _)) = remote {
         let Some(there) = lab.plan.nodes.get(&remote.node) else { return Ok(()) };
         let to_tunnel = passed(here, "table=70,", &format!("nw_dst={} ", there.subnet));
         report.check(to_tunnel, &format!("into the tunnel to {}: table 70 of {here}", remote.node), &shown);

@@ -3,10 +3,11 @@
 use super::cast::Cast;
 use super::look;
 use crate::lab::capture::Capture;
-use crate::lab::frames::{self, Arp, BROADCAST, REQUEST, Udp};
+use crate::lab::frames::{Arp, BROADCAST, REQUEST, Udp};
 use crate::lab::plan::{GATEWAY, POD_DEVICE, PodPlan};
 use crate::lab::report::Report;
 use crate::lab::{Lab, LabError};
+use footbridge_node::pods::announce;
 use std::net::Ipv4Addr;
 
 /// What the frames carry, to be recognised wherever they come out.
@@ -44,7 +45,7 @@ pub(crate) async fn run(lab: &Lab, cast: &Cast, report: &mut Report) -> Result<(
     for _ in 0..ROUNDS {
         let before = quiet_count(lab, here).await?;
         let frames = lies.clone();
-        client.namespace.run("send spoofed frames", move || frames::send(POD_DEVICE, &frames)).await?;
+        client.namespace.run("send spoofed frames", move || announce::send(POD_DEVICE, &frames)).await?;
         tokio::time::sleep(look::settling(lab)).await;
         let after = drop_flow(lab, here).await?;
         rises.push(after.packets - before);
@@ -60,7 +61,7 @@ pub(crate) async fn run(lab: &Lab, cast: &Cast, report: &mut Report) -> Result<(
 
     let before = drop_flow(lab, here).await?.packets;
     let honest = truth(cast, client);
-    client.namespace.run("send an honest ARP request", move || frames::send(POD_DEVICE, &[honest])).await?;
+    client.namespace.run("send an honest ARP request", move || announce::send(POD_DEVICE, &[honest])).await?;
     tokio::time::sleep(look::settling(lab)).await;
     let mut escaped = Vec::new();
     let mut honest_seen = false;

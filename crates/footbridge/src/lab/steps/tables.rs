@@ -20,8 +20,8 @@ const ARTICLE: [(u8, &str); 2] = [
 pub(crate) async fn run(lab: &Lab, cast: &Cast, report: &mut Report) -> Result<(), LabError> {
     let here = &cast.here;
     report.step(2, &format!("tables 10 (SpoofGuard) and 20 (ARPResponder) of {here}"));
-    let is_article =
-        Cluster::parse("article", crate::lab::FILES[0].1).is_ok_and(|article| article == lab.cluster);
+    let is_article = lab.tunnels()
+        && Cluster::parse("article", crate::lab::FILES[0].1).is_ok_and(|article| article == lab.cluster);
     for (table, expected) in [(10, spoof_guard(lab, cast).await?), (20, arp_responder(lab, cast))] {
         let (command, text) = look::printed_table(lab, here, table, false).await?;
         report.verbatim(&format!("{here}# {command}"), &text);
@@ -69,7 +69,8 @@ async fn spoof_guard(lab: &Lab, cast: &Cast) -> Result<String, LabError> {
 
 fn arp_responder(lab: &Lab, cast: &Cast) -> String {
     let mut text = String::new();
-    for peer in lab.plan.nodes.values().filter(|n| n.name != cast.here) {
+    // Without a tunnel to it, nobody asks the bridge for a peer's gateway.
+    for peer in lab.plan.nodes.values().filter(|n| lab.tunnels() && n.name != cast.here) {
         let gateway = peer.subnet.gateway();
         text += &format!(
             " cookie=0x1020000000000, table=20, priority=200,arp,arp_tpa={gateway},arp_op=1 \

@@ -151,7 +151,7 @@ fn interface(port: &WantedPort) -> Interface {
         Role::Pod => plain("", None),
         // Else Open vSwitch gives it the smallest of its bridge's, whenever that changes.
         Role::Gateway { mtu } => plain(INTERNAL, Some(*mtu)),
-        Role::Tunnel { kind, local } => Interface {
+        Role::Tunnel { kind, udp_port, local } => Interface {
             kind: match kind {
                 TunnelType::Vxlan => "vxlan",
                 TunnelType::Geneve => "geneve",
@@ -161,7 +161,7 @@ fn interface(port: &WantedPort) -> Interface {
                 ("key", Some("0".to_owned())),
                 ("remote_ip", Some("flow".to_owned())),
                 ("local_ip", local.map(|address| address.to_string())),
-                ("dst_port", Some(kind.udp_port().to_string())),
+                ("dst_port", Some(udp_port.to_string())),
             ]
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?)))

@@ -14,7 +14,7 @@ fn port(number: u32, name: &str, role: Role) -> WantedPort {
 fn wanted() -> Vec<WantedPort> {
     let local = Some(Ipv4Addr::new(10, 79, 1, 201));
     vec![
-        port(1, "antrea-tun0", Role::Tunnel { kind: TunnelType::Geneve, local }),
+        port(1, "antrea-tun0", Role::Tunnel { kind: TunnelType::Geneve, udp_port: 6081, local }),
         port(2, "antrea-gw0", Role::Gateway { mtu: 1450 }),
         port(3, "coredns--3e3abf", Role::Pod),
         port(49, "frontend-a3ba2f", Role::Pod),

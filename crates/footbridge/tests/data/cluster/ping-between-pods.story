@@ -1,0 +1,3 @@
+--markdown
+frontend
+backend2

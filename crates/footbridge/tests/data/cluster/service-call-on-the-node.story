@@ -1,0 +1,3 @@
+--cluster=../../../labs/article.yaml
+frontend
+backendsvc:80
