@@ -31,7 +31,9 @@ fn every_flag_is_a_key_of_the_file_and_every_key_a_flag() {
 #[test]
 fn every_key_is_described() {
     let page = include_str!("../../../../../../docs/configuration.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let (_, table) = page.split_once("| key and flag |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let described: BTreeSet<String> = rows.map(|(key, _)| key.to_owned()).collect();
     assert_eq!(described, flags());
 }
